@@ -1,0 +1,130 @@
+"""Any pretrained weights into any PyTorch model, correctly, and you can see that it is so."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torchgraft.anatomy import adapt, examine
+    from torchgraft.checkpoint import Checkpoint, open
+    from torchgraft.errors import (
+        AdaptError,
+        AmbiguousMatchError,
+        AnatomyError,
+        CheckpointError,
+        CorruptCheckpointError,
+        CoverageError,
+        DataError,
+        FetchError,
+        MatchError,
+        MissingDependencyError,
+        ModelError,
+        NoWeightsError,
+        SaveError,
+        TorchgraftError,
+        TrainingError,
+        UnknownFormatError,
+        UnknownModelError,
+        UnsafeCheckpointError,
+    )
+    from torchgraft.finetuning import evaluate, finetune, predict
+    from torchgraft.model_info import ModelInfo, Preprocessing, info_of
+    from torchgraft.planning import Plan, graft, plan
+    from torchgraft.saving import load, save
+    from torchgraft.tensors import TensorRef
+    from torchgraft.zoo import create_model
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Checkpoint": "checkpoint",
+    "ModelInfo": "model_info",
+    "Plan": "planning",
+    "Preprocessing": "model_info",
+    "TensorRef": "tensors",
+    "adapt": "anatomy",
+    "create_model": "zoo",
+    "evaluate": "finetuning",
+    "examine": "anatomy",
+    "finetune": "finetuning",
+    "graft": "planning",
+    "info_of": "model_info",
+    "load": "saving",
+    "open": "checkpoint",
+    "plan": "planning",
+    "predict": "finetuning",
+    "save": "saving",
+    "AdaptError": "errors",
+    "AmbiguousMatchError": "errors",
+    "AnatomyError": "errors",
+    "CheckpointError": "errors",
+    "CorruptCheckpointError": "errors",
+    "CoverageError": "errors",
+    "DataError": "errors",
+    "FetchError": "errors",
+    "MatchError": "errors",
+    "MissingDependencyError": "errors",
+    "ModelError": "errors",
+    "NoWeightsError": "errors",
+    "SaveError": "errors",
+    "TorchgraftError": "errors",
+    "TrainingError": "errors",
+    "UnknownFormatError": "errors",
+    "UnknownModelError": "errors",
+    "UnsafeCheckpointError": "errors",
+}
+"""Which room a public name lives in: a name is imported when it is first used, so that
+`import torchgraft` brings in neither PyTorch nor anything else."""
+
+__all__ = [
+    "AdaptError",
+    "AmbiguousMatchError",
+    "AnatomyError",
+    "Checkpoint",
+    "CheckpointError",
+    "CorruptCheckpointError",
+    "CoverageError",
+    "DataError",
+    "FetchError",
+    "MatchError",
+    "MissingDependencyError",
+    "ModelError",
+    "ModelInfo",
+    "NoWeightsError",
+    "Plan",
+    "Preprocessing",
+    "SaveError",
+    "TensorRef",
+    "TorchgraftError",
+    "TrainingError",
+    "UnknownFormatError",
+    "UnknownModelError",
+    "UnsafeCheckpointError",
+    "__version__",
+    "adapt",
+    "create_model",
+    "evaluate",
+    "examine",
+    "finetune",
+    "graft",
+    "info_of",
+    "load",
+    "open",
+    "plan",
+    "predict",
+    "save",
+]
+
+
+def __getattr__(name: str) -> object:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module 'torchgraft' has no attribute {name!r}")
+    value = getattr(import_module(f"torchgraft.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

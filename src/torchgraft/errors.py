@@ -1,0 +1,132 @@
+"""Every error torchgraft raises on purpose, in one tree.
+
+TorchgraftError
+├── CheckpointError            the file can't be used as a checkpoint
+│   ├── UnknownFormatError       no container recognises it
+│   ├── CorruptCheckpointError   truncated, or its parts contradict each other
+│   ├── UnsafeCheckpointError    it tries to run code, reach outside itself or exhaust the machine
+│   └── NoWeightsError           it opens, but holds no weights, or several sets that fit equally
+├── MatchError                 names and shapes can't be paired
+│   └── AmbiguousMatchError      two pairings fit equally well
+├── CoverageError              a graft would leave undeclared parts of the model untrained
+├── AdaptError                 no rule turns this tensor into that shape
+├── AnatomyError               the model's stem or head can't be told
+├── ModelError                 the model can't be built
+│   └── UnknownModelError        no such name; the nearest are listed
+├── FetchError                 a download failed or brought the wrong bytes
+├── DataError                  images or labels can't be used
+├── TrainingError              training can't go on
+├── SaveError                  nothing was written; what was there before still is
+└── MissingDependencyError     an optional package is absent
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "AdaptError",
+    "AmbiguousMatchError",
+    "AnatomyError",
+    "CheckpointError",
+    "CorruptCheckpointError",
+    "CoverageError",
+    "DataError",
+    "FetchError",
+    "MatchError",
+    "MissingDependencyError",
+    "ModelError",
+    "NoWeightsError",
+    "SaveError",
+    "TorchgraftError",
+    "TrainingError",
+    "UnknownFormatError",
+    "UnknownModelError",
+    "UnsafeCheckpointError",
+]
+
+
+class TorchgraftError(Exception):
+    """What went wrong, where, and what to do next.
+
+    Args:
+        what: One sentence, no full stop needed.
+        where: The file, entry, tensor or module it concerns, if there is one.
+        hint: The next step, as a command or an argument the user can copy.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.hint = hint
+        super().__init__(what, where, hint)
+
+    def __str__(self) -> str:
+        text = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{text}\n  → {self.hint}" if self.hint else text
+
+
+class CheckpointError(TorchgraftError):
+    """The file can't be used as a checkpoint."""
+
+
+class UnknownFormatError(CheckpointError):
+    """No container recognises the file."""
+
+
+class CorruptCheckpointError(CheckpointError):
+    """The file is truncated, or its parts contradict each other."""
+
+
+class UnsafeCheckpointError(CheckpointError):
+    """The file tries to run code, to reach outside itself or to exhaust the machine."""
+
+
+class NoWeightsError(CheckpointError):
+    """The file opens, but holds no weights, or several sets that fit equally."""
+
+
+class MatchError(TorchgraftError):
+    """Names and shapes of checkpoint and model can't be paired."""
+
+
+class AmbiguousMatchError(MatchError):
+    """Two pairings fit equally well; the message names both and what settles it."""
+
+
+class CoverageError(TorchgraftError):
+    """A graft would leave parts of the model untrained that nobody declared as new."""
+
+
+class AdaptError(TorchgraftError):
+    """No rule turns this tensor into that shape."""
+
+
+class AnatomyError(TorchgraftError):
+    """The model's stem or head can't be told."""
+
+
+class ModelError(TorchgraftError):
+    """The model can't be built."""
+
+
+class UnknownModelError(ModelError):
+    """There is no model of that name."""
+
+
+class FetchError(TorchgraftError):
+    """A download failed or brought the wrong bytes."""
+
+
+class DataError(TorchgraftError):
+    """Images or labels can't be used."""
+
+
+class TrainingError(TorchgraftError):
+    """Training can't start or can't go on."""
+
+
+class SaveError(TorchgraftError):
+    """Saving failed: nothing was written, and what was there before still is."""
+
+
+class MissingDependencyError(TorchgraftError):
+    """An optional package is absent; the hint is the pip command that brings it."""
