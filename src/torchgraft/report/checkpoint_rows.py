@@ -1,0 +1,96 @@
+"""A checkpoint as rows for people: tensors with numbered siblings together, totals, highlights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torchgraft.report.quantities import plural
+from torchgraft.report.ranges import collapse, ranged, ranged_shapes, sibling_key, split_leaf
+from torchgraft.report.safe_text import clean
+
+if TYPE_CHECKING:
+    from torchgraft.tensors import TensorRef
+
+__all__ = ["DtypeTotal", "TensorRow", "dtype_totals", "highlights", "tensor_rows"]
+
+_MOST_HIGHLIGHTS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class TensorRow:
+    """One tensor, or several numbered siblings: their names and shapes as ranges, their elements in total."""
+
+    name: str
+    shape: str
+    dtype: str
+    tensors: int
+    numel: int
+
+
+@dataclass(frozen=True, slots=True)
+class DtypeTotal:
+    """All tensors of one dtype; tied ones count once in `nbytes`."""
+
+    dtype: str
+    tensors: int
+    numel: int
+    nbytes: int
+
+
+def tensor_rows(refs: Iterable[TensorRef], *, all: bool = False) -> list[TensorRow]:  # noqa: A002
+    """The tensors in file order, numbered siblings of one dtype together unless `all`."""
+    if all:
+        return [_row([ref]) for ref in refs]
+    siblings = collapse(list(refs), lambda ref: (sibling_key(ref.name), len(ref.shape), ref.dtype))
+    merged = collapse(
+        siblings, lambda group: (tuple(split_leaf(ref.name)[0] for ref in group), group[0].dtype)
+    )
+    return [_row([ref for group in groups for ref in group]) for groups in merged]
+
+
+def dtype_totals(refs: Iterable[TensorRef]) -> list[DtypeTotal]:
+    """Totals by dtype, the largest first."""
+    totals = []
+    for group in collapse(list(refs), lambda ref: ref.dtype):
+        stored = {ref.alias if ref.alias is not None else ref.name: ref.nbytes for ref in group}
+        totals.append(
+            DtypeTotal(group[0].dtype, len(group), sum(ref.numel for ref in group), sum(stored.values()))
+        )
+    return sorted(totals, key=lambda total: -total.nbytes)
+
+
+def highlights(metadata: Mapping[str, object]) -> list[tuple[str, str]]:
+    """The rest of the file in a few lines: plain values as they are, collections by their size."""
+    shown = [(clean(key, limit=40), _summary(value)) for key, value in metadata.items()]
+    if len(shown) > _MOST_HIGHLIGHTS:
+        rest = len(shown) - _MOST_HIGHLIGHTS
+        shown = [*shown[:_MOST_HIGHLIGHTS], ("…", f"{plural(rest, 'more entry', 'more entries')}")]
+    return shown
+
+
+def _row(refs: Sequence[TensorRef]) -> TensorRow:
+    modules, leaves = zip(*(split_leaf(ref.name) for ref in refs), strict=True)
+    distinct = list(dict.fromkeys(leaves))
+    leaf = distinct[0] if len(distinct) == 1 else "{" + ", ".join(distinct) + "}"
+    return TensorRow(
+        name=clean(ranged(list(dict.fromkeys(modules))) + leaf),
+        shape=ranged_shapes([ref.shape for ref in refs]),
+        dtype=refs[0].dtype,
+        tensors=len(refs),
+        numel=sum(ref.numel for ref in refs),
+    )
+
+
+def _summary(value: object) -> str:
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return clean(value, limit=100)
+    if isinstance(value, Mapping):
+        names = ", ".join(clean(key, limit=24) for key in list(value)[:4])
+        return f"{plural(len(value), 'entry', 'entries')}: {names}{', …' if len(value) > 4 else ''}"
+    if isinstance(value, Sequence):
+        if len(value) <= 4 and all(isinstance(item, (bool, int, float, str)) for item in value):
+            return ", ".join(clean(item, limit=40) for item in value) or "empty"
+        return plural(len(value), "item")
+    return clean(value, limit=100)

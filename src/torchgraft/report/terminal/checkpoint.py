@@ -1,0 +1,107 @@
+"""A checkpoint on a terminal: what kind of file it is, which part are the weights, every tensor in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from torchgraft.report.checkpoint_rows import dtype_totals, highlights, tensor_rows
+from torchgraft.report.quantities import compact, memory, plural
+from torchgraft.report.safe_text import clean
+
+if TYPE_CHECKING:
+    from torchgraft.checkpoint import Checkpoint
+
+__all__ = ["checkpoint_view"]
+
+
+def checkpoint_view(ckpt: Checkpoint, *, all: bool = False) -> RenderableType:  # noqa: A002
+    """The checkpoint as a renderable for a rich console.
+
+    Args:
+        ckpt: What to show; nothing of it is read but its header.
+        all: Show every tensor on a line of its own instead of collapsing numbered siblings.
+    """
+    blocks: list[RenderableType] = [_heading(ckpt), _facts(ckpt)]
+    if len(ckpt.parts) > 1:
+        blocks += ["", Text("Parts", style="bold"), _parts(ckpt)]
+    if rest := highlights(ckpt.metadata):
+        blocks += ["", Text("Beside the weights", style="bold"), _pairs(rest)]
+    if ckpt.classes:
+        blocks += ["", Text("Unknown classes (not run)", style="bold yellow")]
+        blocks += [Text(f"  {clean(name)}") for name in ckpt.classes]
+    title = f"Tensors of “{clean(ckpt.part)}”" if ckpt.part else "Tensors"
+    blocks += ["", Text(title, style="bold"), _tensors(ckpt, all), _totals(ckpt)]
+    return Group(*blocks)
+
+
+def _heading(ckpt: Checkpoint) -> Text:
+    return Text(clean(ckpt.path) if ckpt.path else "weights in memory", style="bold")
+
+
+def _facts(ckpt: Checkpoint) -> Table:
+    rows = [("format", clean(ckpt.format))]
+    if ckpt.path is not None and ckpt.path.is_file():
+        rows.append(("size", memory(ckpt.path.stat().st_size)))
+    part = clean(ckpt.part) if ckpt.part else "the whole file"
+    rows.append(("weights", f"{part} ({clean(ckpt.why)})" if ckpt.why else part))
+    return _pairs(rows)
+
+
+def _pairs(rows: list[tuple[str, str]]) -> Table:
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, value in rows:
+        table.add_row(Text(f"  {label}"), Text(value))
+    return table
+
+
+def _parts(ckpt: Checkpoint) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("")
+    table.add_column("part", overflow="fold")
+    table.add_column("tensors", justify="right")
+    table.add_column("elements", justify="right")
+    table.add_column("looks like", overflow="fold")
+    for part in ckpt.parts:
+        chosen = part.name == ckpt.part
+        table.add_row(
+            Text("▸" if chosen else " ", style="green"),
+            Text(clean(part.name) or "(root)", style="bold" if chosen else ""),
+            Text(f"{part.tensors:,}"),
+            Text(compact(part.numel)),
+            Text(clean(part.why)),
+        )
+    return table
+
+
+def _tensors(ckpt: Checkpoint, separate: bool) -> Table:
+    rows = tensor_rows(ckpt.values(), all=separate)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("  name", overflow="fold")
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_column("shape", overflow="fold")
+    table.add_column("dtype", no_wrap=True)
+    table.add_column("elements", justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(
+            Text(f"  {row.name}"),
+            Text(f"×{row.tensors}" if row.tensors > 1 else "", style="dim"),
+            Text(row.shape),
+            Text(row.dtype, style="dim"),
+            Text(compact(row.numel)),
+        )
+    return table
+
+
+def _totals(ckpt: Checkpoint) -> Text:
+    totals = dtype_totals(ckpt.values())
+    parts = [
+        f"{plural(t.tensors, 'tensor')} {t.dtype}: {compact(t.numel)} elements, {memory(t.nbytes)}"
+        for t in totals
+    ]
+    return Text("\n").join([Text(""), *(Text(f"  {part}", style="bold") for part in parts)])
