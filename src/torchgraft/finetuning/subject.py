@@ -1,0 +1,114 @@
+"""The model that is trained or asked: what it wants to see, what its outputs mean, where its heads are."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import nn
+
+from torchgraft.errors import DataError
+from torchgraft.finetuning.images.image_set import Images
+from torchgraft.finetuning.outputs import eval_mode, logits_of
+from torchgraft.finetuning.scoring import device_of
+from torchgraft.model_info import Preprocessing, attach_info, info_of
+
+__all__ = ["Subject", "align", "labels_of", "outputs_of", "prepare_model", "preprocessing_of"]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model ready to learn some classes.
+
+    Attributes:
+        heads: Module paths of its classifiers.
+        classes: Class names in the order of its outputs.
+        adapted: What was changed for that; empty if nothing was.
+    """
+
+    heads: tuple[str, ...]
+    classes: tuple[str, ...]
+    adapted: str
+
+
+def preprocessing_of(model: nn.Module, given: Preprocessing | None) -> Preprocessing:
+    """What was given, or what the model remembers, or ImageNet's usual for as many channels as it takes."""
+    how = given or info_of(model).preprocessing
+    if how is not None:
+        return how
+    from torchgraft.anatomy import examine
+
+    stems = [site for site in examine(model).stems if site.kind == "conv"]
+    how = Preprocessing().with_channels(stems[0].in_size if stems else 3)
+    _log.warning(
+        "the model doesn't say how its images are prepared; taking %d px and ImageNet's mean and std",
+        how.size[0],
+    )
+    return how
+
+
+def labels_of(model: nn.Module, outputs: int) -> tuple[str, ...]:
+    """The names of the outputs; their numbers where the model has no names."""
+    labels = info_of(model).labels
+    if labels is None:
+        return tuple(str(index) for index in range(outputs))
+    if len(labels) != outputs:
+        raise DataError(
+            f"the model has {outputs} outputs, but remembers {len(labels)} labels",
+            hint=f"torchgraft.adapt(model, num_classes={outputs}, labels=[…]) names them",
+        )
+    return labels
+
+
+def outputs_of(model: nn.Module, how: Preprocessing) -> int:
+    """How many classes the model gives scores for, by running it on a black image."""
+    image = torch.zeros(1, how.channels, *how.size, device=device_of(model))
+    with eval_mode(model), torch.inference_mode():
+        return int(logits_of(model(image)).shape[1])
+
+
+def prepare_model(model: nn.Module, classes: Sequence[str], how: Preprocessing) -> Subject:
+    """Make the model one for these classes; it is changed only if it isn't yet.
+
+    A model that knows the same names in another order keeps its order.
+    """
+    from torchgraft.anatomy import adapt, examine
+
+    example = torch.zeros(1, how.channels, *how.size, device=device_of(model))
+    heads = examine(model, example=example).heads
+    known = info_of(model).labels
+    adapted = ""
+    if known is not None and sorted(known) == sorted(classes):
+        classes = known
+    elif heads[0].out_size != len(classes) or known is not None:
+        adapt(model, num_classes=len(classes), labels=list(classes), example=example)
+        adapted = f"head {heads[0].path}: {heads[0].out_size:,} → {len(classes):,} classes"
+        heads = examine(model, example=example).heads
+    attach_info(model, replace(info_of(model), labels=tuple(classes), preprocessing=how))
+    return Subject(tuple(head.path for head in heads), tuple(classes), adapted)
+
+
+def align(images: Images, labels: tuple[str, ...], *, named: bool) -> Images:
+    """The images with labels that are positions in the model's outputs.
+
+    Args:
+        images: Of any classes.
+        labels: The names of the outputs.
+        named: Whether the names are real ones. If not, the images must have as many classes as the
+            model has outputs, and are taken to be in their order.
+
+    Raises:
+        DataError: They don't fit.
+    """
+    if named:
+        return images.with_classes(labels)
+    if len(images.classes) != len(labels):
+        raise DataError(
+            f"the images have {len(images.classes)} classes, the model {len(labels)} outputs without names",
+            hint="name them: torchgraft.adapt(model, num_classes=…, labels=[…])",
+        )
+    return images
