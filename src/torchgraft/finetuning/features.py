@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchgraft.errors import TrainingError
 from torchgraft.finetuning.batches import Inputs, batches
 from torchgraft.finetuning.events import Event
 from torchgraft.finetuning.feature_cache import FeatureCache, fingerprint
@@ -23,7 +24,11 @@ __all__ = ["features_of", "head_is_last"]
 
 
 def features_of(job: Job, head: str) -> tuple[torch.Tensor, torch.Tensor]:
-    """The head's inputs (images, features), float32 on the CPU, for `job.train` and `job.val`."""
+    """The head's inputs (images, features), float32 on the CPU, for `job.train` and `job.val`.
+
+    Raises:
+        TrainingError: They are not finite numbers.
+    """
     count = len(job.train)
     both = Images(
         items=[*job.train.items, *job.val.items],
@@ -41,6 +46,11 @@ def features_of(job: Job, head: str) -> tuple[torch.Tensor, torch.Tensor]:
             computed = _compute(job, head, both.subset(missing))
             cache.add([prints[index] for index in missing], computed, write=job.engine.main)
         features = cache.rows(prints)
+    if not torch.isfinite(features).all():
+        raise TrainingError(
+            "the model's features are not finite numbers",
+            hint="check that the weights were loaded and that preprocessing suits them",
+        )
     return features[:count], features[count:]
 
 
@@ -64,7 +74,7 @@ def head_is_last(job: Job, head: str) -> bool:
             alone = nn.functional.linear(seen[0][0].flatten(1), layer.weight.flatten(1), layer.bias)
     finally:
         handle.remove()
-    return alone.shape == logits.shape and torch.allclose(alone, logits, rtol=1e-4, atol=1e-5)
+    return alone.shape == logits.shape and torch.allclose(alone, logits, rtol=1e-4, atol=1e-5, equal_nan=True)
 
 
 def _width(layer: nn.Linear | nn.Conv2d) -> int:

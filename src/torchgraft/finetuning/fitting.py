@@ -20,7 +20,7 @@ from torchgraft.finetuning.batches import EpochOrder, Inputs, batches
 from torchgraft.finetuning.best import Best, epoch_of
 from torchgraft.finetuning.events import Event
 from torchgraft.finetuning.job import Job
-from torchgraft.finetuning.outputs import channels_last, logits_of
+from torchgraft.finetuning.outputs import channels_last, contiguous, logits_of
 from torchgraft.finetuning.scoring import class_scores
 
 __all__ = ["Loop", "fit", "warmup_cosine"]
@@ -111,7 +111,8 @@ class _Run:
             improved = self.best.add(epoch, probabilities)
             self.job.on_epoch(epoch, -(-self.total // len(self.loader)))
             if improved:
-                self.job.on_best(number, probabilities)
+                with contiguous(self.job.model):
+                    self.job.on_best(number, probabilities)
 
     def train(self, number: int) -> float:
         """One epoch, or what is left of `max_steps`; the mean loss."""

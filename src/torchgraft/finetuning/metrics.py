@@ -122,6 +122,10 @@ def measure(
     precision, recall, f1, support = metrics.precision_recall_fscore_support(
         truth, predicted, labels=present, zero_division=0.0
     )
+    # scikit-learn warns of a matrix of one class, which is nothing to warn of here.
+    confusion = [[len(truth)]]
+    if len(present) > 1:
+        confusion = metrics.confusion_matrix(truth, predicted, labels=present).tolist()
     both = scores.shape[1] == 2 and len(np.unique(truth)) == 2
     return Evaluation(
         count=len(truth),
@@ -134,8 +138,6 @@ def measure(
             ClassScore(classes[label], float(p), float(r), float(f), int(n))
             for label, p, r, f, n in zip(present, precision, recall, f1, support, strict=True)
         ),
-        confusion=tuple(
-            tuple(int(n) for n in row) for row in metrics.confusion_matrix(truth, predicted, labels=present)
-        ),
+        confusion=tuple(tuple(int(n) for n in row) for row in confusion),
         skipped=skipped,
     )

@@ -10,7 +10,7 @@ from torch import nn
 
 from torchgraft.errors import TrainingError
 
-__all__ = ["channels_last", "eval_mode", "logits_of"]
+__all__ = ["channels_last", "contiguous", "eval_mode", "logits_of"]
 
 
 def logits_of(output: object) -> torch.Tensor:
@@ -57,3 +57,13 @@ def channels_last(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         model.to(memory_format=torch.contiguous_format)
+
+
+@contextmanager
+def contiguous(model: nn.Module) -> Iterator[None]:
+    """Inside `channels_last`: the usual layout for a moment, to save the model."""
+    model.to(memory_format=torch.contiguous_format)
+    try:
+        yield
+    finally:
+        model.to(memory_format=torch.channels_last)

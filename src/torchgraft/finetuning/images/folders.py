@@ -56,7 +56,7 @@ def folder_parts(path: str | os.PathLike[str]) -> dict[str, Images]:
         unknown = sorted(set(part.classes) - set(classes))
         if unknown:
             raise DataError(
-                f"{folders[name].name}/ has classes unknown to {folders['train'].name}/: {', '.join(unknown)}",
+                f"{folders[name].name}/ has classes that train/ has not: {', '.join(unknown)}",
                 where=str(root),
             )
         parts[name] = part.with_classes(classes)

@@ -41,7 +41,7 @@ class LinearProbe:
         return self._in_place(job)
 
     def _on_features(self, job: Job, head: str) -> Trained:
-        job = job.with_defaults(epochs=30, lr=1.0, weight_decay=1e-2)
+        job = job.with_defaults(epochs=30, lr=1.0, weight_decay=0.1)
         assert job.epochs is not None
         assert job.lr is not None
         assert job.weight_decay is not None
