@@ -11,7 +11,7 @@ from torchgraft.report.safe_text import clean
 from torchgraft.report.statuses import Status, status_of
 
 if TYPE_CHECKING:
-    from torchgraft.planning.plan import Plan, SourceEntry, TargetEntry
+    from torchgraft.planning import Plan, SourceEntry, TargetEntry
 
 __all__ = ["Row", "done", "source_rows", "target_rows"]
 

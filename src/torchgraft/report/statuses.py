@@ -9,7 +9,7 @@ from torchgraft.report.quantities import plural
 from torchgraft.report.safe_text import clean
 
 if TYPE_CHECKING:
-    from torchgraft.planning.plan import Plan, SourceEntry, TargetEntry
+    from torchgraft.planning import Plan, SourceEntry, TargetEntry
 
 __all__ = ["STATUSES", "Status", "gate_advice", "status_of"]
 

@@ -7,6 +7,7 @@ from torchgraft.report.page.facts import FactsSection
 from torchgraft.report.page.graft import GraftSection
 from torchgraft.report.page.page import Figure, Page, Section, render_html, write_html
 from torchgraft.report.page.photos import Photo, PhotosSection
+from torchgraft.report.page.run import run_charts, run_page
 
 __all__ = [
     "Chart",
@@ -23,5 +24,7 @@ __all__ = [
     "PhotosSection",
     "Section",
     "render_html",
+    "run_charts",
+    "run_page",
     "write_html",
 ]

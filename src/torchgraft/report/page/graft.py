@@ -14,7 +14,7 @@ from torchgraft.report.safe_text import clean
 from torchgraft.report.statuses import STATUSES, gate_advice, status_of
 
 if TYPE_CHECKING:
-    from torchgraft.planning.plan import Plan, TargetEntry
+    from torchgraft.planning import Plan, TargetEntry
 
 __all__ = ["GraftSection"]
 

@@ -11,6 +11,7 @@ from rich.text import Text
 from torchgraft.report.confusions import Confusions
 from torchgraft.report.quantities import percent, plural
 from torchgraft.report.safe_text import clean
+from torchgraft.report.terminal.history import metric_text
 
 __all__ = ["evaluation_view"]
 
@@ -23,7 +24,7 @@ def evaluation_view(
     """Metrics as a table and the confusion matrix below it.
 
     Args:
-        metrics: Name and value; shares of 0 to 1, but for `loss`, which is shown as it is.
+        metrics: Name and value; accuracies, which are shares of 0 to 1, are shown in percent.
         labels: Class names, in the order of the matrix.
         confusion: Counts, one row a true class, one column a predicted class. For more than 12 classes
             the pairs that are most often confused are shown instead.
@@ -32,8 +33,9 @@ def evaluation_view(
     table.add_column(style="dim")
     table.add_column(justify="right")
     for name, value in metrics.items():
-        shown = f"{value:.4f}" if "loss" in name else percent(value)
-        table.add_row(Text(f"  {clean(name).replace('_', ' ')}"), Text(shown, style="bold"))
+        table.add_row(
+            Text(f"  {clean(name).replace('_', ' ')}"), Text(metric_text(name, value), style="bold")
+        )
     if not confusion:
         return table
     counted = Confusions.of(labels, confusion)

@@ -37,13 +37,13 @@ def history_view(
 
 
 def metric_text(name: str, value: float | int | None) -> str:
-    """A metric's value as people read it, judged by its name."""
+    """A metric's value as people read it, judged by its name: accuracies in percent, the rest as numbers."""
     if value is None:
         return "–"
     if isinstance(value, int):
         return f"{value:,}"
-    if "acc" in name or "top" in name or "f1" in name:
+    if "accuracy" in name:
         return percent(value)
-    if name == "lr" or "learning" in name:
+    if name == "lr":
         return f"{value:.2g}"
-    return f"{value:.1f} s" if "second" in name else f"{value:.4f}"
+    return f"{value:.1f}" if name == "seconds" else f"{value:.4f}"

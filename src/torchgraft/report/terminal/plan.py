@@ -16,7 +16,7 @@ from torchgraft.report.safe_text import clean
 from torchgraft.report.statuses import STATUSES, gate_advice, status_of
 
 if TYPE_CHECKING:
-    from torchgraft.planning.plan import Plan
+    from torchgraft.planning import Plan
 
 __all__ = ["plan_view"]
 

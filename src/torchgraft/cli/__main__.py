@@ -1,0 +1,5 @@
+"""`python -m torchgraft.cli`."""
+
+from torchgraft.cli import main
+
+main()

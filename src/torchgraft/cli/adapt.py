@@ -1,0 +1,50 @@
+"""`torchgraft adapt`: another number of input channels or classes, weights kept."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.text import Text
+
+from torchgraft.cli.options import classifier_options, out, output_options, seed, weights
+from torchgraft.cli.output import Output
+
+__all__ = ["adapt"]
+
+
+@click.command(short_help="Other input channels or classes, weights kept.")
+@click.argument("model")
+@out("Where the model goes: a folder, a .safetensors or a .pth file.")
+@classifier_options
+@weights
+@seed
+@output_options
+def adapt(model: str, out: Path, labels: Path | None, output: Output, **options: Any) -> None:
+    """Give a model other input channels or classes and save it. What can be kept of its weights is kept.
+
+    MODEL is a folder that torchgraft saved, or torchvision/NAME, timm/NAME, module:callable.
+
+    \b
+    torchgraft adapt torchvision/resnet18 --in-channels 4 --num-classes 21 -o resnet18_rgbn/
+    torchgraft adapt lite0/ --in-channels 1 --in-mode sum --labels classes.txt -o cells/
+    """
+    import torchgraft as tg
+    from torchgraft.cli.label_files import read_labels
+    from torchgraft.cli.models import trained_model
+    from torchgraft.report.safe_text import clean
+
+    names = read_labels(labels)
+    if options["in_channels"] is None and options["num_classes"] is None and names is None:
+        raise click.UsageError("nothing to adapt: give --in-channels, --num-classes or --labels")
+    adapted = trained_model(model, labels=names, **options)
+    saved = tg.save(adapted, out)
+    surgery = tg.info_of(adapted).surgery
+    steps = [", ".join(f"{key} {value}" for key, value in step.items()) for step in surgery]
+    output.result(
+        Text("\n").join(
+            [Text(f"{clean(model)} → {clean(saved)}", "bold"), *(Text(clean(f"  {step}")) for step in steps)]
+        ),
+        lambda: {"model": model, "surgery": surgery, "saved": str(saved)},
+    )

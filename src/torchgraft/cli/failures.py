@@ -1,0 +1,100 @@
+"""From an exception to what the user is told, and to the exit code."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import click
+
+from torchgraft import errors
+
+__all__ = ["EXIT_CODES", "Failure", "describe"]
+
+EXIT_CODES = {
+    0: "all went well",
+    1: "something failed that was not foreseen",
+    2: "the command line is wrong",
+    3: "the checkpoint can't be read, or not safely",
+    4: "names don't match, or match in two ways",
+    5: "the gate refused: parts would stay untrained that nobody declared as new",
+    6: "the model can't be built or adapted",
+    7: "images, labels or training went wrong",
+    8: "saving or downloading failed",
+    9: "an optional package is missing",
+    130: "interrupted",
+}
+"""What each exit code means."""
+
+_CODE_OF: tuple[tuple[type[errors.TorchgraftError], int], ...] = (
+    (errors.CheckpointError, 3),
+    (errors.MatchError, 4),
+    (errors.CoverageError, 5),
+    (errors.ModelError, 6),
+    (errors.AdaptError, 6),
+    (errors.AnatomyError, 6),
+    (errors.DataError, 7),
+    (errors.TrainingError, 7),
+    (errors.SaveError, 8),
+    (errors.FetchError, 8),
+    (errors.MissingDependencyError, 9),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What went wrong, where, what to do next, and the exit code that says so."""
+
+    code: int
+    type: str
+    message: str
+    where: str | None = None
+    hint: str | None = None
+
+    def to_json(self) -> dict[str, object]:
+        """What `--json` prints."""
+        return {
+            "error": {"type": self.type, "message": self.message, "where": self.where, "hint": self.hint},
+            "exit_code": self.code,
+        }
+
+
+def describe(error: Exception) -> Failure:
+    """Any exception as a failure."""
+    kind = type(error).__name__
+    if isinstance(error, errors.TorchgraftError):
+        code = next((code for root, code in _CODE_OF if isinstance(error, root)), 1)
+        hint = _as_options(error.hint) if error.hint else None
+        return Failure(code, kind, error.what, error.where, hint)
+    if isinstance(error, click.UsageError):
+        context = error.ctx
+        hint = f"{context.command_path} --help" if context else None
+        return Failure(2, "UsageError", error.format_message(), hint=hint)
+    if isinstance(error, click.ClickException):
+        return Failure(2, "UsageError", error.format_message())
+    return Failure(
+        1, kind, str(error) or kind, hint="this was not foreseen: run it again with --traceback and report it"
+    )
+
+
+_ARGUMENTS = "allow_fresh|head|in_channels|in_mode|labels|match|num_classes|select|stem|weights"
+_AS_VALUE = re.compile(rf"""\b({_ARGUMENTS})=(?:(["'])([^"']*)\2|(\d+|…))""")
+_AS_LIST = re.compile(rf"""\b({_ARGUMENTS})=\[((?:["'][^"']*["'](?:, )?)+)\]""")
+_AS_RENAME = re.compile(r"""\brename=\{["']([^"']*)["']: ["']([^"']*)["']\}""")
+
+
+def _as_options(hint: str) -> str:
+    """A hint that names Python arguments, in the command line's words."""
+
+    def option(name: str, value: str) -> str:
+        quoted = value if re.fullmatch(r"[\w./:…-]+", value) else f"'{value}'"
+        return f"--{name.replace('_', '-')} {quoted}"
+
+    hint = _AS_VALUE.sub(lambda found: option(found[1], found[3] if found[2] else found[4]), hint)
+    hint = _AS_LIST.sub(
+        lambda found: " ".join(
+            option(found[1], value) for value in re.findall(r"""["']([^"']*)["']""", found[2])
+        ),
+        hint,
+    )
+    return _AS_RENAME.sub(lambda found: f"--rename '{found[1]}={found[2]}'", hint)

@@ -1,0 +1,81 @@
+"""The group of all commands: each is imported when it is named, each failure becomes an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from torchgraft import __version__
+from torchgraft.cli.failures import EXIT_CODES, describe
+from torchgraft.cli.output import Output
+
+__all__ = ["commands"]
+
+_COMMANDS = ("inspect", "plan", "graft", "adapt", "finetune", "evaluate", "predict", "demo")
+"""Each is a module of this package that holds a click command of the same name."""
+
+
+class CommandGroup(click.Group):
+    """Commands in the order in which they are needed; errors of one screen, each with its exit code."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        """All names, in order."""
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        command = getattr(import_module(f"torchgraft.cli.{cmd_name}"), cmd_name)
+        assert isinstance(command, click.Command)
+        return command
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = "torchgraft",
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run a command; unless `standalone_mode` is off, exit with its code."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        if not standalone_mode:
+            return super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+        try:
+            code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.Abort:
+            code = 130  # as a shell reports an interrupt
+        except Exception as error:
+            if "--traceback" in arguments or os.environ.get("TORCHGRAFT_TRACEBACK", "") not in ("", "0"):
+                raise
+            failure = describe(error)
+            Output(json="--json" in arguments).fail(failure)
+            code = failure.code
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+_CODES = "".join(f"\n  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+
+
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"\b\nExit codes:{_CODES}",
+)
+@click.version_option(__version__, "-V", "--version", prog_name="torchgraft")
+def commands() -> None:
+    """Any pretrained weights into any PyTorch model, correctly, and you can see that it is so.
+
+    \b
+    torchgraft inspect weights.pth                      what is in this file?
+    torchgraft plan timm/resnet18 weights.pth           would it fit, and how?
+    torchgraft graft timm/resnet18 weights.pth -o out/  put it in and save the model
+    torchgraft finetune out/ photos/ -o run/            train it on your photos
+    torchgraft demo                                     see all of it in a few minutes
+    """

@@ -1,0 +1,52 @@
+"""`torchgraft inspect`: what is in a checkpoint. Reads its header only, runs nothing, needs no PyTorch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from torchgraft.cli.options import everything, output_options, select
+from torchgraft.cli.output import Output
+
+if TYPE_CHECKING:
+    from torchgraft.checkpoint import Checkpoint
+
+__all__ = ["inspect"]
+
+
+@click.command(short_help="What is in a checkpoint: format, parts, tensors.")
+@click.argument("file")
+@select
+@everything
+@output_options
+def inspect(file: str, select: str | None, everything: bool, output: Output) -> None:
+    """Show what a checkpoint holds: format, parts, tensors. Runs no code from the file.
+
+    \b
+    torchgraft inspect resnet152.pth
+    torchgraft inspect training_run.pt --select model_ema
+    torchgraft inspect weights.safetensors --json
+    """
+    from torchgraft import checkpoint
+    from torchgraft.report.terminal import checkpoint_view
+
+    opened = checkpoint.open(Path(file), select=select)
+    output.result(checkpoint_view(opened, all=everything), lambda: _data(opened))
+
+
+def _data(opened: Checkpoint) -> dict[str, object]:
+    return {
+        "file": str(opened.path) if opened.path else None,
+        "format": opened.format,
+        "part": opened.part,
+        "why": opened.why,
+        "parts": opened.parts,
+        "classes": opened.classes,
+        "metadata": opened.metadata,
+        "tensors": [
+            {"name": ref.name, "shape": ref.shape, "dtype": ref.dtype, "nbytes": ref.nbytes}
+            for ref in opened.values()
+        ],
+    }

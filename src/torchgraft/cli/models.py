@@ -1,0 +1,76 @@
+"""The model that an argument names: one built by name, or one that was saved in a folder."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
+
+__all__ = ["bare_model", "trained_model"]
+
+
+def trained_model(
+    name: str,
+    *,
+    weights: str,
+    seed: int = 0,
+    in_channels: int | None = None,
+    num_classes: int | None = None,
+    labels: Sequence[str] | None = None,
+    in_mode: str = "repeat",
+    stem: str | None = None,
+    head: str | None = None,
+) -> nn.Module:
+    """A saved folder's model, or one that is built by name and given its weights; then adapted as asked.
+
+    Args:
+        name: A folder that `torchgraft.save` wrote, or what `torchgraft.create_model` takes.
+        weights: `"DEFAULT"`, a path or URL, or `"none"`; of no matter for a folder.
+        seed: Of the layers that are new.
+        in_channels: See `torchgraft.adapt`; likewise the arguments after it.
+    """
+    import torchgraft as tg
+    from torchgraft.adapting import parse_in_mode
+
+    _start(name, seed)
+    if Path(name).exists():
+        model = tg.load(name)
+    else:
+        model = tg.create_model(name, weights=None if weights.lower() == "none" else weights)
+    if in_channels is not None or num_classes is not None or labels is not None:
+        tg.adapt(
+            model,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            labels=labels,
+            in_mode=parse_in_mode(in_mode),
+            stem=stem,
+            head=head,
+        )
+    return model
+
+
+def bare_model(
+    name: str, *, seed: int, in_channels: int | None, num_classes: int | None, labels: Sequence[str] | None
+) -> nn.Module:
+    """A model of this shape for weights to be put in; its own are random, by `seed`."""
+    import torchgraft as tg
+
+    _start(name, seed)
+    return tg.create_model(
+        name, weights=None, in_channels=in_channels, num_classes=num_classes, labels=labels
+    )
+
+
+def _start(name: str, seed: int) -> None:
+    import torch
+
+    torch.manual_seed(seed)
+    if ":" in name and (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(
+            0, here
+        )  # `module:callable` is looked up beside the user's files, as `python -m` does

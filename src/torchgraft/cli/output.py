@@ -1,0 +1,85 @@
+"""The one place that writes: results on stdout for people or as one JSON document, remarks on stderr."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from typing import IO
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from torchgraft.cli.failures import Failure
+from torchgraft.cli.json_text import json_text
+from torchgraft.report.safe_text import clean
+
+__all__ = ["Output"]
+
+_WIDTH_OF_FILES = 120  # columns, where neither a terminal nor COLUMNS says
+
+
+class Output:
+    """What a command talks to.
+
+    Args:
+        json: Results are one JSON document; nothing else goes to stdout.
+        quiet: No remarks and no progress.
+    """
+
+    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
+        self.json = json
+        self.quiet = quiet
+        self._stdout = sys.stdout
+        self._results = _console(sys.stdout)
+        self._remarks = _console(sys.stderr)
+
+    @property
+    def lively(self) -> bool:
+        """Whether a progress bar can be drawn: remarks go to a terminal and are wanted."""
+        return self._remarks.is_terminal and not self.quiet
+
+    @property
+    def remarks(self) -> Console:
+        """Where progress is drawn."""
+        return self._remarks
+
+    def result(self, shown: RenderableType | None, data: Callable[[], Mapping[str, object]]) -> None:
+        """A command's result: `shown` for people, or with `--json` what `data` returns. Once a command."""
+        if self.json:
+            self._stdout.write(json_text(data()))
+            self._stdout.flush()
+        elif shown is not None:
+            self._results.print(shown)
+
+    def remark(self, text: RenderableType) -> None:
+        """Something to read while a command works. Strings are shown as they are, without markup."""
+        if not self.quiet:
+            self._remarks.print(Text(text) if isinstance(text, str) else text)
+
+    def fail(self, failure: Failure) -> None:
+        """An error of one screen: what, where, the next step."""
+        if self.json:
+            self._stdout.write(json_text(failure.to_json()))
+            self._stdout.flush()
+            return
+        first, *rest = _lines(failure.message)
+        self._remarks.print(Text.assemble((f"✗ {failure.type}", "bold red"), f"  {first}"))
+        for line in rest:
+            self._remarks.print(Text(line))
+        if failure.where:
+            self._remarks.print(Text.assemble(("  in ", "dim"), clean(failure.where)))
+        if failure.hint:
+            self._remarks.print(Text.assemble(("  → ", "bold green"), "\n    ".join(_lines(failure.hint))))
+
+
+def _lines(text: str) -> list[str]:
+    return [clean(line, limit=1000) for line in text.splitlines()] or [""]
+
+
+def _console(stream: IO[str]) -> Console:
+    reconfigure = getattr(stream, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="replace")  # a "?" where a terminal lacks a character, not a crash
+    known_width = stream.isatty() or "COLUMNS" in os.environ
+    return Console(file=stream, width=None if known_width else _WIDTH_OF_FILES, markup=False, highlight=False)

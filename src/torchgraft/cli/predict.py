@@ -1,0 +1,61 @@
+"""`torchgraft predict`: what a model sees in some images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from torchgraft.cli.options import batch_size, output_options, weights
+from torchgraft.cli.output import Output
+
+__all__ = ["predict"]
+
+
+@click.command(short_help="What a model sees in some images.")
+@click.argument("model")
+@click.argument("images", nargs=-1, required=True)
+@click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Guesses an image.")
+@click.option(
+    "--labels",
+    type=click.Path(path_type=Path),
+    help="Class names, where the model knows none: a line each, or a JSON list.",
+)
+@weights
+@batch_size
+@output_options
+def predict(
+    model: str,
+    images: tuple[str, ...],
+    top: int,
+    labels: Path | None,
+    weights: str,
+    batch_size: int,
+    output: Output,
+) -> None:
+    """Name what is in IMAGES (files or folders) by MODEL (a saved folder, or a model by name).
+
+    \b
+    torchgraft predict run/ cat.jpg
+    torchgraft predict timm/resnet18 photos/ --top 1 --labels imagenet.txt
+    """
+    import torchgraft as tg
+    from torchgraft.cli.label_files import read_labels
+    from torchgraft.cli.models import trained_model
+    from torchgraft.report.terminal import Guesses, predictions_view
+
+    names = read_labels(labels)
+    found = tg.predict(trained_model(model, weights=weights), list(images), top=top, batch_size=batch_size)
+    guesses = [
+        Guesses(str(one.image), tuple((names[i] if names else label, p) for i, label, p in one.best))
+        for one in found
+    ]
+    output.result(
+        predictions_view(guesses),
+        lambda: {
+            "predictions": [
+                {"image": one.image, "best": [{"label": label, "probability": p} for label, p in one.best]}
+                for one in guesses
+            ]
+        },
+    )
