@@ -1,0 +1,107 @@
+"""From a change of shape to the ops that make it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from torchgraft.adapting.change import Change
+from torchgraft.adapting.in_mode import InMode
+from torchgraft.adapting.input_channels import InputChannels
+from torchgraft.adapting.ops import Op, Role, Shape
+from torchgraft.adapting.pointwise import Pointwise
+from torchgraft.adapting.row_map import RowMap
+from torchgraft.adapting.rows import Rows
+from torchgraft.errors import AdaptError
+
+__all__ = ["find_ops", "op_from_json"]
+
+
+class _OpClass(Protocol):
+    name: str
+
+    def fit(self, shape: Shape, change: Change) -> Op | None:
+        """The op that brings a tensor which has `shape` by now nearer to `change.target`, if there is one."""
+        ...
+
+    def from_json(self, data: Mapping[str, Any]) -> Op:
+        """The op of that JSON."""
+        ...
+
+
+# To add an op: write its class in a file of its own and list it here. Each is offered the shape once, in this
+# order; `Rows` is last because it needs the model's own tensor, which has the final shape.
+_OPS: tuple[_OpClass, ...] = (Pointwise, InputChannels, Rows)
+
+
+def find_ops(
+    source: Shape,
+    target: Shape,
+    *,
+    role: Role,
+    in_mode: InMode = "repeat",
+    rows: RowMap | None = None,
+    groups: int = 1,
+) -> tuple[Op, ...]:
+    """The steps from a checkpoint's tensor to the model's.
+
+    Args:
+        source: The shape in the checkpoint.
+        target: The shape in the model.
+        role: What the tensor's module is to the model: input channels change in a stem, rows in a head.
+        in_mode: How new input channels get their weights, see `InputChannels`.
+        rows: Which source row each class has, from `match_labels`.
+        groups: Groups of the stem's convolution.
+
+    Returns:
+        The ops in order. Empty if the shapes are equal, unless `rows` or a map in `in_mode` puts
+        classes or channels in another order.
+
+    Raises:
+        AdaptError: No chain of ops fits; the message says what would allow it.
+    """
+    change = Change(tuple(source), tuple(target), role, in_mode, rows, groups)
+    shape = change.source
+    ops: list[Op] = []
+    for op_class in _OPS:
+        op = op_class.fit(shape, change)
+        if op is not None:
+            ops.append(op)
+            shape = op.shape(shape)
+    if shape != change.target:
+        raise AdaptError(
+            f"no rule turns shape {list(source)} into {list(target)} in a {role} tensor",
+            hint=_advice(shape, change),
+        )
+    return tuple(ops)
+
+
+def op_from_json(data: Mapping[str, Any]) -> Op:
+    """The op that `Op.to_json` wrote.
+
+    Raises:
+        AdaptError: There is no op of that name, or a field is missing or wrong.
+    """
+    known = {op_class.name: op_class for op_class in _OPS}
+    name = data.get("op")
+    if name not in known:
+        raise AdaptError(f"there is no op {name!r}", hint=f"known: {', '.join(known)}")
+    try:
+        return known[name].from_json(data)
+    except (KeyError, TypeError, ValueError) as error:
+        raise AdaptError(f"op {name!r} can't be read from {dict(data)!r}: {error!r}") from error
+
+
+def _advice(shape: Shape, change: Change) -> str | None:
+    """What would allow it, where the shapes hint at what was meant."""
+    target, role = change.target, change.role
+    if len(shape) != len(target) or not shape:
+        return None
+    differ = [dim for dim, (have, want) in enumerate(zip(shape, target, strict=True)) if have != want]
+    if differ == [1] and role != "stem":
+        return "other input channels are a stem's: if this is the first layer, name it with stem="
+    if differ == [0] and role == "head":
+        return 'give both label lists (source_labels=, labels=) to carry classes over, or allow_fresh="head"'
+    if differ == [0] and len(shape) <= 4:
+        return "other rows are a head's: if this layer gives the classes, name it with head="
+    return None
