@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 from rich.console import RenderableType
+from rich.rule import Rule
 from rich.text import Text
 
 from torchgraft.cli.options import out, output_options
 from torchgraft.cli.output import Output
 
 if TYPE_CHECKING:
+    from torchgraft.cli.training_progress import TrainingProgress
     from torchgraft.finetuning import Event
 
 __all__ = ["demo"]
@@ -27,27 +28,30 @@ def demo(out: Path | None, output: Output) -> None:
 
     \b
     torchgraft demo
-    torchgraft demo -o demo-report/
+    torchgraft demo -o demo_report/
     """
-    from torchgraft import demo as story
     from torchgraft.cli.training_progress import TrainingProgress
+    from torchgraft.demo import run
 
     with TrainingProgress(output) as progress:
-        report = story.run(out or Path("demo-out"), _Onlooker(output, progress)).resolve()
+        report = run(out or Path("torchgraft-demo"), _Watcher(output, progress))
     output.result(Text(f"report: {report}", style="bold"), lambda: {"report": str(report)})
 
 
-class _Onlooker:
-    """Shows the demo's steps as remarks, so that `--json` still gives one document."""
+class _Watcher:
+    """Shows the demo's steps."""
 
-    def __init__(self, output: Output, progress: Callable[[Event], None]) -> None:
+    def __init__(self, output: Output, progress: TrainingProgress) -> None:
         self._output = output
+        self._progress = progress
         self._steps = 0
-        self.progress = progress
 
     def step(self, title: str) -> None:
         self._steps += 1
-        self._output.remark(Text(f"\n{self._steps}. {title}\n", style="bold cyan"))
+        self._output.show(Rule(Text(f"{self._steps}  {title}", style="bold"), align="left", style="dim"))
 
     def show(self, what: RenderableType) -> None:
-        self._output.remark(what)
+        self._output.show(what)
+
+    def progress(self, event: Event) -> None:
+        self._progress(event)

@@ -18,7 +18,13 @@ __all__ = ["evaluate"]
 @skip_unreadable
 @output_options
 def evaluate(
-    model: str, data: str, weights: str, batch_size: int, skip_unreadable: bool, output: Output
+    model: str,
+    data: str,
+    weights: str,
+    builder: str | None,
+    batch_size: int,
+    skip_unreadable: bool,
+    output: Output,
 ) -> None:
     """Accuracy and confusion matrix of MODEL on DATA, a folder with one subfolder a class.
 
@@ -31,7 +37,7 @@ def evaluate(
     from torchgraft.report.terminal import evaluation_view
 
     found = tg.evaluate(
-        trained_model(model, weights=weights),
+        trained_model(model, weights=weights, builder=builder),
         data,
         batch_size=batch_size,
         unreadable="skip" if skip_unreadable else "error",

@@ -77,24 +77,29 @@ def describe(error: Exception) -> Failure:
     )
 
 
-_ARGUMENTS = "allow_fresh|head|in_channels|in_mode|labels|match|num_classes|select|stem|weights"
-_AS_VALUE = re.compile(rf"""\b({_ARGUMENTS})=(?:(["'])([^"']*)\2|(\d+|…))""")
-_AS_LIST = re.compile(rf"""\b({_ARGUMENTS})=\[((?:["'][^"']*["'](?:, )?)+)\]""")
-_AS_RENAME = re.compile(r"""\brename=\{["']([^"']*)["']: ["']([^"']*)["']\}""")
+_NAMES = "allow_fresh|builder|head|in_channels|in_mode|labels|match|num_classes|select|stem|weights"
+_CALL = re.compile(r"\b(?:torchgraft|tg)\.\w+\(path, ([^()]*)\)")
+_LIST = re.compile(rf"""\b({_NAMES})=\[((?:["'][^"']*["'](?:, )?)+)\]""")
+_VALUE = re.compile(rf"""\b({_NAMES})=(?:(["'])([^"']*)\2|(\d+|…))""")
+_RENAME = re.compile(r"""\brename=\{["']([^"']*)["']: ["']([^"']*)["']\}""")
+_FLAGS = {"overwrite=True": "--overwrite", 'unreadable="skip"': "--skip-unreadable"}
 
 
 def _as_options(hint: str) -> str:
     """A hint that names Python arguments, in the command line's words."""
+    hint = _CALL.sub(r"\1", hint)
+    hint = _LIST.sub(lambda found: " ".join(_option(found[1], value) for value in _quoted(found[2])), hint)
+    hint = _VALUE.sub(lambda found: _option(found[1], found[3] if found[2] else found[4]), hint)
+    hint = _RENAME.sub(lambda found: f"--rename '{found[1]}={found[2]}'", hint)
+    for argument, flag in _FLAGS.items():
+        hint = hint.replace(argument, flag)
+    return hint
 
-    def option(name: str, value: str) -> str:
-        quoted = value if re.fullmatch(r"[\w./:…-]+", value) else f"'{value}'"
-        return f"--{name.replace('_', '-')} {quoted}"
 
-    hint = _AS_VALUE.sub(lambda found: option(found[1], found[3] if found[2] else found[4]), hint)
-    hint = _AS_LIST.sub(
-        lambda found: " ".join(
-            option(found[1], value) for value in re.findall(r"""["']([^"']*)["']""", found[2])
-        ),
-        hint,
-    )
-    return _AS_RENAME.sub(lambda found: f"--rename '{found[1]}={found[2]}'", hint)
+def _option(name: str, value: str) -> str:
+    quoted = value if re.fullmatch(r"[\w./:…-]+", value) else f"'{value}'"
+    return f"--{name.replace('_', '-')} {quoted}"
+
+
+def _quoted(text: str) -> list[str]:
+    return re.findall(r"""["']([^"']*)["']""", text)

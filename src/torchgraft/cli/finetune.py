@@ -32,7 +32,11 @@ __all__ = ["finetune"]
     help="linear-probe: only the classifier, on features computed once. full: everything.",
 )
 @click.option(
-    "--val", metavar="SHARE|FOLDER", help="Images to validate on: a share of DATA (0.2) or a folder."
+    "--val",
+    default="0.2",
+    show_default=True,
+    metavar="SHARE|FOLDER",
+    help="Images to validate on: a share of DATA, or a folder.",
 )
 @click.option(
     "--epochs", type=click.IntRange(1), help="Passes over the data; each recipe has its own number."
@@ -56,9 +60,10 @@ def finetune(
     model: str,
     data: str,
     out: Path,
-    val: str | None,
+    val: str,
     in_channels: int | None,
     weights: str,
+    builder: str | None,
     seed: int,
     skip_unreadable: bool,
     output: Output,
@@ -78,7 +83,7 @@ def finetune(
     from torchgraft.cli.models import trained_model
     from torchgraft.cli.training_progress import TrainingProgress
 
-    start = trained_model(model, weights=weights, seed=seed, in_channels=in_channels)
+    start = trained_model(model, weights=weights, builder=builder, seed=seed, in_channels=in_channels)
     with TrainingProgress(output) as progress:
         result = tg.finetune(
             start,
@@ -87,7 +92,7 @@ def finetune(
             seed=seed,
             on_event=progress,
             unreadable="skip" if skip_unreadable else "error",
-            **({"val": _share_or_folder(val)} if val is not None else {}),
+            val=_share_or_folder(val),
             **{name: value for name, value in options.items() if value is not None},
         )
     page = _write_page(

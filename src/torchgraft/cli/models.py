@@ -17,6 +17,7 @@ def trained_model(
     name: str,
     *,
     weights: str,
+    builder: str | None = None,
     seed: int = 0,
     in_channels: int | None = None,
     num_classes: int | None = None,
@@ -28,17 +29,19 @@ def trained_model(
     """A saved folder's model, or one that is built by name and given its weights; then adapted as asked.
 
     Args:
-        name: A folder that `torchgraft.save` wrote, or what `torchgraft.create_model` takes.
+        name: A folder that `torchgraft.save` or `torchgraft.finetune` wrote, or what
+            `torchgraft.create_model` takes.
         weights: `"DEFAULT"`, a path or URL, or `"none"`; of no matter for a folder.
+        builder: What builds a folder's model, where that is the user's own code.
         seed: Of the layers that are new.
         in_channels: See `torchgraft.adapt`; likewise the arguments after it.
     """
     import torchgraft as tg
     from torchgraft.adapting import parse_in_mode
 
-    _start(name, seed)
+    _start(builder or name, seed)
     if Path(name).exists():
-        model = tg.load(name)
+        model = tg.load(_of_run(Path(name)), builder=builder)
     else:
         model = tg.create_model(name, weights=None if weights.lower() == "none" else weights)
     if in_channels is not None or num_classes is not None or labels is not None:
@@ -64,6 +67,11 @@ def bare_model(
     return tg.create_model(
         name, weights=None, in_channels=in_channels, num_classes=num_classes, labels=labels
     )
+
+
+def _of_run(path: Path) -> Path:
+    """The model's folder within a run folder; any other path as it is."""
+    return path / "model" if (path / "config.json").is_file() and (path / "model").is_dir() else path
 
 
 def _start(name: str, seed: int) -> None:

@@ -98,13 +98,21 @@ matching_options = _together(
 )
 """`classifier_options`, `select`, `match`, `rename`, `allow_fresh`, `source_labels`, `html`."""
 
-weights = click.option(
-    "--weights",
-    default="DEFAULT",
-    show_default=True,
-    metavar="WHERE",
-    help="For a model that is built by name: DEFAULT (its published weights), a file, a URL, or none.",
+weights = _together(
+    click.option(
+        "--weights",
+        default="DEFAULT",
+        show_default=True,
+        metavar="WHERE",
+        help="For a model that is built by name: DEFAULT (its published weights), a file, a URL, or none.",
+    ),
+    click.option(
+        "--builder",
+        metavar="MODULE:CALLABLE",
+        help="For a saved folder whose model is your own code: what builds it, since no file may say so.",
+    ),
 )
+"""`weights`, `builder`."""
 
 seed = click.option(
     "--seed", type=int, default=0, show_default=True, help="Of everything random, new layers included."

@@ -52,6 +52,11 @@ class Output:
         elif shown is not None:
             self._results.print(shown)
 
+    def show(self, what: RenderableType) -> None:
+        """A part of the result for people, while a long command goes on; nothing with `--json`."""
+        if not self.json:
+            self._results.print(what)
+
     def remark(self, text: RenderableType) -> None:
         """Something to read while a command works. Strings are shown as they are, without markup."""
         if not self.quiet:

@@ -30,6 +30,7 @@ def predict(
     top: int,
     labels: Path | None,
     weights: str,
+    builder: str | None,
     batch_size: int,
     output: Output,
 ) -> None:
@@ -45,17 +46,13 @@ def predict(
     from torchgraft.report.terminal import Guesses, predictions_view
 
     names = read_labels(labels)
-    found = tg.predict(trained_model(model, weights=weights), list(images), top=top, batch_size=batch_size)
-    guesses = [
-        Guesses(str(one.image), tuple((names[i] if names else label, p) for i, label, p in one.best))
-        for one in found
-    ]
+    asked = trained_model(model, weights=weights, builder=builder)
+    if names is not None:
+        tg.describe(asked, labels=names)
+    found = tg.predict(asked, list(images), top=top, batch_size=batch_size)
     output.result(
-        predictions_view(guesses),
-        lambda: {
-            "predictions": [
-                {"image": one.image, "best": [{"label": label, "probability": p} for label, p in one.best]}
-                for one in guesses
-            ]
-        },
+        predictions_view(
+            [Guesses(one.name, tuple(zip(one.labels, one.probabilities, strict=True))) for one in found]
+        ),
+        lambda: {"predictions": [one.to_json() for one in found]},
     )

@@ -159,4 +159,5 @@ def _remark(row: Row, common: str | None) -> Text:
 def _common_why(rows: Sequence[Row]) -> str | None:
     """The one reason that all loaded tensors share, which need not be said on every line."""
     whys = {row.why for row in rows if row.status.key == "loaded"}
-    return whys.pop() if len(whys) == 1 and len(rows) > 1 else None
+    common = whys.pop() if len(whys) == 1 and len(rows) > 1 else None
+    return None if common is None or "{" in common else common  # a range belongs beside its names

@@ -1,0 +1,99 @@
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from sklearn.metrics import accuracy_score, confusion_matrix
+
+from torchgraft.report.confusions import Confusions
+from torchgraft.report.terminal import Guesses, evaluation_view, history_view, predictions_view
+
+
+def seen(renderable: object, width: int = 80) -> str:
+    stream = io.StringIO()
+    Console(file=stream, width=width, color_system=None).print(renderable)
+    return "\n".join(line.rstrip() for line in stream.getvalue().rstrip("\n").split("\n"))
+
+
+def test_evaluation():
+    text = seen(
+        evaluation_view(
+            {"accuracy": 0.895, "log_loss": 0.2512},
+            labels=("functional", "defective"),
+            confusion=((268, 21), (34, 202)),
+        )
+    )
+    assert (
+        text
+        == """\
+  accuracy  89.5 %
+  log loss  0.2512
+
+  true ↓  predicted →  functional  defective   right
+  functional                  268         21  92.7 %
+  defective                    34        202  85.6 %"""
+    )
+
+
+def test_many_classes_give_the_worst_pairs():
+    counts = np.diag([50] * 30)
+    counts[3, 7], counts[8, 1] = 9, 4
+    text = seen(
+        evaluation_view({"accuracy": 0.9}, labels=[f"c{i}" for i in range(30)], confusion=counts.tolist())
+    )
+    assert "c3                   c7         9 times of 59" in text
+    assert text.index("c3 ") < text.index("c8 ")
+    assert "c29" not in text
+
+
+def test_history_marks_the_kept_epoch():
+    epochs = [
+        {"epoch": 1, "train_loss": 0.7, "val_accuracy": 0.5, "lr": None, "seconds": 1.25},
+        {"epoch": 2, "train_loss": 0.31234, "val_accuracy": 1.0, "lr": 0.0003, "seconds": 1.0},
+    ]
+    assert (
+        seen(history_view(epochs, best=1))
+        == """\
+   epoch  train loss  val accuracy      lr  seconds
+       1      0.7000        50.0 %       –      1.2
+▸      2      0.3123         100 %  0.0003      1.0"""
+    )
+
+
+def test_predictions_with_and_without_the_truth():
+    cat = Guesses("cat.jpg", (("tabby", 0.9), ("lynx", 0.1)), truth="tabby")
+    dog = Guesses("dog.jpg", (("wolf", 0.5),), truth="dog")
+    judged = seen(predictions_view([cat, dog]))
+    assert [line[:1] for line in judged.splitlines()[1:]] == ["✓", " ", "✗"]
+    plain = seen(predictions_view([Guesses("cat.jpg", (("tabby", 0.9),))]))
+    assert "✓" not in plain
+    assert "true" not in plain
+
+
+@pytest.mark.parametrize("text", ["[red]x[/red]", "\x1b[31mx"])
+def test_labels_are_shown_and_not_obeyed(text):
+    shown = seen(predictions_view([Guesses(text, ((text, 1.0),), truth=text)]), 200)
+    shown += seen(evaluation_view({text: 1.0}, labels=(text, "b"), confusion=((1, 0), (0, 1))), 200)
+    assert "\x1b" not in shown
+    assert shown.count(text.replace("\x1b", "\\x1b")) >= 5
+
+
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60))
+def test_confusions_agree_with_scikit_learn(pairs):
+    truth, guess = zip(*pairs, strict=True)
+    matrix = confusion_matrix(truth, guess, labels=range(5))
+    counted = Confusions.of((), matrix.tolist())
+    assert counted.right / counted.total == pytest.approx(accuracy_score(truth, guess))
+    shares = confusion_matrix(truth, guess, labels=range(5), normalize="true")
+    assert [[counted.share(i, j) for j in range(5)] for i in range(5)] == pytest.approx(shares)
+    worst = counted.worst(100)
+    assert {(t, g) for t, g in pairs if t != g} == set(worst)
+    assert [matrix[pair] for pair in worst] == sorted((matrix[pair] for pair in worst), reverse=True)
+
+
+@pytest.mark.parametrize(("labels", "counts"), [(("a",), ((1, 2), (3, 4))), ((), ((1, 2),))])
+def test_a_matrix_that_does_not_fit_is_refused(labels, counts):
+    with pytest.raises(ValueError, match=r"labels|square"):
+        Confusions.of(labels, counts)
