@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-__all__ = ["Container", "Placeholder"]
+from torchgraft.storage.local import MappedFile
+
+__all__ = ["Container", "Format", "Placeholder"]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,8 +35,10 @@ class Container:
     Attributes:
         path: The file.
         format: The container's name, such as `"safetensors"`.
-        tree: Dicts, lists, numbers, strings, `Placeholder`s, and a `TensorRef` for each tensor, named
-            by its path in the tree.
+        tree: Dicts, lists, numbers, strings, `Placeholder`s, and a `TensorRef` for each tensor. A ref
+            has its name only where the container itself names tensors; in a pickle the place in the
+            tree is the name. The tree may share and even hold parts of itself. What has no value here
+            (a class, a bare storage) is an inert object that prints as what it is.
         metadata: What the container itself says beside the tree, such as safetensors' header strings.
     """
 
@@ -42,3 +46,18 @@ class Container:
     format: str
     tree: object
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A kind of container.
+
+    Attributes:
+        name: Its name, such as `"safetensors"`.
+        recognise: Whether a file that begins with these bytes (up to 4096) claims to be one.
+        read: Opens such a file. Raises `CheckpointError`.
+    """
+
+    name: str
+    recognise: Callable[[bytes], bool]
+    read: Callable[[MappedFile], Container]

@@ -1,0 +1,9 @@
+"""Containers: a file becomes plain data and named lazy tensors. One file for each container.
+
+To add one, write a module that makes a `Format` (`container.py`) and add it to `FORMATS` in `reading.py`.
+"""
+
+from torchgraft.formats.container import Container, Placeholder
+from torchgraft.formats.reading import read_container
+
+__all__ = ["Container", "Placeholder", "read_container"]

@@ -1,0 +1,164 @@
+"""The pickle machine: reads protocols 0 to 5 as data. It imports nothing and calls nothing a file names."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from typing import Protocol, overload
+
+from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.pickles.values import Budget
+
+__all__ = ["ByteSource", "Machine", "read_pickle"]
+
+_MAX_MARKS = 10_000
+_MISFITS = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What Python raises when an opcode finds the wrong thing on the stack, in the memo or in its argument."""
+
+
+class ByteSource(Protocol):
+    """`bytes` and `mmap`: indexing gives a number, slicing a copy."""
+
+    @overload
+    def __getitem__(self, place: int, /) -> int: ...
+    @overload
+    def __getitem__(self, place: slice, /) -> bytes: ...
+    def __len__(self) -> int: ...
+    def find(self, needle: bytes, start: int, /) -> int:
+        """Where the needle begins, or -1."""
+        ...
+
+
+def read_pickle(
+    data: ByteSource,
+    *,
+    where: str,
+    start: int = 0,
+    persistent: Callable[[object], object] | None = None,
+) -> tuple[object, int]:
+    """Read one pickle as plain data.
+
+    Args:
+        data: The bytes it is in.
+        where: The file and the entry, for messages.
+        start: Where it begins.
+        persistent: What a persistent id stands for; `None` refuses them.
+
+    Returns:
+        The data, and where the pickle ends.
+
+    Raises:
+        CorruptCheckpointError: It breaks off or makes no sense.
+        UnsafeCheckpointError: It asks for more work or depth than an honest file of its size.
+    """
+    return Machine(data, where, start, persistent).run()
+
+
+class Machine:
+    """The state of one reading: a stack, marks in it, and a memo. The opcodes are in `opcodes.py`."""
+
+    __slots__ = ("budget", "data", "marks", "memo", "persistent", "stack", "start", "where")
+
+    def __init__(
+        self, data: ByteSource, where: str, start: int, persistent: Callable[[object], object] | None
+    ) -> None:
+        self.data = data
+        self.where = where
+        self.start = start
+        self.persistent = persistent
+        self.stack: list[object] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, object] = {}
+        self.budget = Budget(len(data) - start, where)
+
+    def run(self) -> tuple[object, int]:
+        """See `read_pickle`."""
+        position = [self.start]
+        try:
+            return self._loop(position)
+        except _MISFITS as error:
+            at = position[0]
+            opcode = bytes(self.data[at : at + 1])
+            text = (
+                "it breaks off"
+                if at >= len(self.data) - 1
+                else f"opcode {opcode!r} can't be carried out: {error}"
+            )
+            raise CorruptCheckpointError(
+                f"the pickle is damaged at byte {at}: {text}",
+                where=self.where,
+                hint="download or save it again",
+            ) from error
+
+    def _loop(self, position: list[int]) -> tuple[object, int]:
+        """The opcodes that make up most of a checkpoint are inline; the others are looked up."""
+        from torchgraft.formats.pickles.opcodes import HANDLERS
+
+        data, stack, marks, memo = self.data, self.stack, self.marks, self.memo
+        push = stack.append
+        at = self.start
+        try:
+            while True:
+                opcode = data[at]
+                if opcode == 0x71:  # BINPUT
+                    memo[data[at + 1]] = stack[-1]
+                    at += 2
+                elif opcode == 0x72:  # LONG_BINPUT
+                    memo[int.from_bytes(data[at + 1 : at + 5], "little")] = stack[-1]
+                    at += 5
+                elif opcode == 0x68:  # BINGET
+                    push(memo[data[at + 1]])
+                    at += 2
+                elif opcode == 0x94:  # MEMOIZE
+                    memo[len(memo)] = stack[-1]
+                    at += 1
+                elif opcode == 0x4B:  # BININT1
+                    push(data[at + 1])
+                    at += 2
+                elif opcode == 0x28:  # MARK
+                    marks.append(len(stack))
+                    if len(marks) > _MAX_MARKS:
+                        raise UnsafeCheckpointError(
+                            f"it is nested {_MAX_MARKS:,} levels deep", where=self.where
+                        )
+                    at += 1
+                elif opcode == 0x74:  # TUPLE
+                    mark = marks.pop()
+                    items = tuple(stack[mark:])
+                    del stack[mark:]
+                    push(items)
+                    at += 1
+                elif opcode == 0x2E:  # STOP
+                    return stack.pop(), at + 1
+                else:
+                    at = HANDLERS[opcode](self, at + 1)
+        finally:
+            position[0] = at
+
+    def pop_mark(self) -> list[object]:
+        """Everything above the last mark."""
+        mark = self.marks.pop()
+        items = self.stack[mark:]
+        del self.stack[mark:]
+        return items
+
+    def take(self, at: int, length: int) -> bytes:
+        """`length` bytes of the pickle. Raises `IndexError` when it ends before."""
+        if length < 0 or at + length > len(self.data):
+            raise IndexError(f"{length} bytes are announced")
+        return self.data[at : at + length]
+
+    def line(self, at: int) -> tuple[bytes, int]:
+        """The text up to the next line break, and where the next opcode is."""
+        end = self.data.find(b"\n", at)
+        if end < 0:
+            raise IndexError("a line without an end")
+        return self.data[at:end], end + 1

@@ -1,0 +1,99 @@
+"""What stands on the machine's stack beside plain data, and how much work a pickle may ask for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeAlias
+
+from torchgraft.errors import UnsafeCheckpointError
+from torchgraft.formats.container import Placeholder
+from torchgraft.tensors import TensorRef
+
+__all__ = ["Budget", "Build", "Global", "apply_call", "as_key"]
+
+_INT64 = 1 << 63
+_MAX_TUPLE = 16
+
+
+class Budget:
+    """How many items a pickle may have copied: each appears in the file once, so a few more than its bytes.
+
+    Without it a short pickle could copy one long list over and over.
+    """
+
+    __slots__ = ("left", "tuple_keys", "where")
+
+    def __init__(self, size: int, where: str) -> None:
+        self.left = size + 1_000_000
+        self.tuple_keys = 20_000
+        self.where = where
+
+    def spend(self, items: int) -> None:
+        """Raises `UnsafeCheckpointError` when the budget is used up."""
+        self.left -= items
+        if self.left < 0:
+            raise UnsafeCheckpointError("it copies its contents over and over", where=self.where)
+
+
+Build: TypeAlias = Callable[[tuple[object, ...], Budget], object]
+"""Acts out a call on plain data. `NotImplemented` means that the arguments are not understood."""
+
+
+class Global:
+    """A name from the file: a class or a function. `build` acts out a call of it; `None`: unknown."""
+
+    __slots__ = ("build", "name")
+
+    def __init__(self, name: str, build: Build | None = None) -> None:
+        self.name = name
+        self.build = build
+
+    def __repr__(self) -> str:
+        return f"<class {self.name}>"
+
+
+def apply_call(target: object, args: object, budget: Budget) -> object:
+    """What the file wants made of a name and arguments: plain data, a `TensorRef` or a `Placeholder`."""
+    if not isinstance(args, tuple):
+        raise TypeError(f"arguments of type {type(args).__name__}")
+    if isinstance(target, Global):
+        if target.build is not None:
+            result = target.build(args, budget)
+            if result is not NotImplemented:
+                return result
+        return Placeholder(target.name, args)
+    if isinstance(target, Placeholder):  # a call of what a call gave
+        budget.spend(len(args))
+        return Placeholder(f"{target.class_name.removesuffix('()')}()", (target, *args))
+    raise TypeError(f"a {type(target).__name__} is called")
+
+
+def as_key(value: object, budget: Budget) -> object:
+    """The value, when it can be a dict's key cheaply; else a placeholder around it.
+
+    Hashes of strings are salted; those of large numbers and of tuples of numbers are not, so a file
+    could make them all collide.
+    """
+    kind = type(value)
+    if kind is str or kind is bool or value is None or kind is bytes or kind is float:
+        return value
+    if isinstance(value, int):
+        return value if -_INT64 <= value < _INT64 else Placeholder("builtins.int", (value,))
+    if isinstance(value, tuple) and len(value) <= _MAX_TUPLE and all(map(_is_scalar, value)):
+        if not any(isinstance(item, str) for item in value):
+            budget.tuple_keys -= 1
+        if budget.tuple_keys >= 0:
+            return value
+    if isinstance(value, (Placeholder, Global)):
+        return value  # by identity
+    if isinstance(value, TensorRef):
+        return Placeholder("torch.Tensor", (value,))
+    return Placeholder(f"builtins.{kind.__name__}", (value,))
+
+
+def _is_scalar(value: object) -> bool:
+    return (
+        value is None
+        or isinstance(value, (str, bytes, float, bool))
+        or (isinstance(value, int) and -_INT64 <= value < _INT64)
+    )

@@ -1,0 +1,106 @@
+"""safetensors: a JSON header that says where each tensor is, then their bytes. The format is documented at
+huggingface.co/docs/safetensors; this reader needs neither that package nor PyTorch."""
+
+from __future__ import annotations
+
+import functools
+import json
+import math
+
+from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.container import Container, Format
+from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
+from torchgraft.storage.local import MappedFile
+from torchgraft.tensors import DTYPE_BITS, TensorRef
+
+__all__ = ["SAFETENSORS"]
+
+_MAX_HEADER = 100_000_000  # the format's own limit
+_DTYPES = {
+    "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2", "F8_E4M3FNUZ": "float8_e4m3fnuz", "F8_E5M2FNUZ": "float8_e5m2fnuz",
+    "F8_E8M0": "float8_e8m0fnu", "C64": "complex64", "I64": "int64", "I32": "int32", "I16": "int16",
+    "I8": "int8",
+    "U64": "uint64", "U32": "uint32", "U16": "uint16", "U8": "uint8", "BOOL": "bool",
+}  # fmt: skip
+
+
+def _recognise(head: bytes) -> bool:
+    return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 40
+
+
+def _read(file: MappedFile) -> Container:
+    where = str(file.path)
+    length = int.from_bytes(file.view(0, 8), "little")
+    if length > _MAX_HEADER:
+        raise UnsafeCheckpointError(
+            f"its header is {length} bytes long; the limit is {_MAX_HEADER}", where=where
+        )
+    header = _parse(bytes(file.view(8, length)), where)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CorruptCheckpointError("its __metadata__ is not a table of texts", where=where)
+    tree: dict[str, TensorRef] = {}
+    spans: list[tuple[int, int]] = []
+    for name, entry in header.items():
+        dtype, shape, begin, end = _check(name, entry, where)
+        load = functools.partial(file.view, 8 + length + begin, end - begin)
+        storage = Storage(f"{where}: {name[:200]}", str(begin), dtype, end - begin, load)
+        tree[name] = stored_tensor(storage, dtype, 0, shape, contiguous_stride(shape), name=name)
+        spans.append((begin, end))
+    expected = 0
+    for begin, end in sorted(spans):
+        if begin != expected:
+            raise CorruptCheckpointError(
+                f"its tensors overlap or leave a hole at {min(begin, expected)}", where=where
+            )
+        expected = end
+    if 8 + length + expected != file.size:
+        raise CorruptCheckpointError(
+            f"its tensors take {expected} bytes, but the file has {file.size - 8 - length} for them",
+            where=where,
+            hint="the file may be truncated: download or save it again",
+        )
+    return Container(file.path, "safetensors", tree, metadata)
+
+
+def _parse(raw: bytes, where: str) -> dict[str, object]:
+    try:
+        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+    except (ValueError, RecursionError) as error:
+        raise CorruptCheckpointError(
+            f"its header can't be read: {error}", where=where, hint="download or save it again"
+        ) from error
+    if not isinstance(header, dict):
+        raise CorruptCheckpointError("its header is not a table", where=where)
+    return header
+
+
+def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f"{twice[:200]!r} is there twice")
+    return made
+
+
+def _check(name: str, entry: object, where: str) -> tuple[str, tuple[int, ...], int, int]:
+    """The dtype, shape and place of a tensor, when they agree."""
+    match entry:
+        case {"dtype": str(code), "shape": list(shape), "data_offsets": [begin, end]} if all(
+            type(number) is int and 0 <= number < 1 << 62 for number in (*shape, begin, end)
+        ):
+            dtype = _DTYPES.get(code)
+            if dtype is None:
+                raise CorruptCheckpointError(
+                    f"dtype {code[:40]!r} is not known", where=f"{where}: {name[:200]}"
+                )
+            if len(shape) <= 64 and end - begin == math.prod(shape) * DTYPE_BITS[dtype] // 8:
+                return dtype, tuple(shape), begin, end
+    raise CorruptCheckpointError(
+        "its dtype, shape and place in the file don't agree", where=f"{where}: {name[:200]}"
+    )
+
+
+SAFETENSORS = Format("safetensors", _recognise, _read)

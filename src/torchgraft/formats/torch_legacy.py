@@ -1,0 +1,106 @@
+"""`torch.save`'s format before PyTorch 1.6: five pickles one after another, then the storages' bytes."""
+
+from __future__ import annotations
+
+from torchgraft.errors import CheckpointError, CorruptCheckpointError
+from torchgraft.formats.container import Container, Format
+from torchgraft.formats.pickles import read_pickle
+from torchgraft.formats.pickles.persistent import StorageId, storage_id
+from torchgraft.formats.stored_tensor import Storage
+from torchgraft.storage.local import MappedFile
+from torchgraft.tensors import DTYPE_BITS
+
+__all__ = ["TORCH_LEGACY"]
+
+_MAGIC = 0x1950A86A20F9469CFC6C
+_PROTOCOL = 1001
+
+
+def _recognise(head: bytes) -> bool:
+    if not head.startswith((b"\x80", b"L")):
+        return False
+    try:
+        value, _ = read_pickle(head[:64], where="")
+    except CheckpointError:
+        return False
+    return value == _MAGIC
+
+
+def _read(file: MappedFile) -> Container:
+    where = str(file.path)
+    storages = _Storages(file)
+    _, at = read_pickle(file.mapping, where=where)
+    protocol, at = read_pickle(file.mapping, where=where, start=at)
+    if protocol != _PROTOCOL:
+        raise CorruptCheckpointError("it is of a version of the format that is not known", where=where)
+    machine, at = read_pickle(file.mapping, where=where, start=at)
+    if isinstance(machine, dict) and machine.get("little_endian") is False:
+        raise CorruptCheckpointError(
+            "it was saved on a big-endian machine",
+            where=where,
+            hint="torch.load it on such a machine, and save it as safetensors there",
+        )
+    tree, at = read_pickle(file.mapping, where=where, start=at, persistent=storages.find)
+    keys, at = read_pickle(file.mapping, where=where, start=at)
+    storages.locate(keys, at)
+    return Container(file.path, "torch legacy", tree)
+
+
+class _Storages:
+    """The storages that the pickle refers to; where their bytes are is known only when it has been read."""
+
+    def __init__(self, file: MappedFile) -> None:
+        self._file = file
+        self._ids: dict[str, StorageId] = {}
+        self._known: dict[tuple[object, ...], Storage] = {}
+        self._places: dict[str, int] = {}
+
+    def find(self, key: object) -> object:
+        wanted = storage_id(key)
+        if not isinstance(wanted, StorageId):
+            return wanted
+        first = self._ids.setdefault(wanted.key, wanted)
+        if (first.dtype, first.numel) != (wanted.dtype, wanted.numel):
+            raise ValueError(f"storage {wanted.key[:100]!r} is described in two ways")
+        _, start, numel = wanted.view or ("", 0, wanted.numel)
+        if start + numel > wanted.numel:
+            raise ValueError(f"a part of storage {wanted.key[:100]!r} reaches beyond it")
+        known = self._known.get((wanted.key, start, numel))
+        if known is None:
+            known = self._storage(wanted, start, numel)
+            self._known[wanted.key, start, numel] = known
+        return known
+
+    def _storage(self, wanted: StorageId, start: int, numel: int) -> Storage:
+        width = DTYPE_BITS[wanted.dtype] // 8
+
+        def load() -> memoryview:
+            return self._file.view(self._places[wanted.key] + start * width, numel * width)
+
+        name = f"{wanted.key}+{start}" if wanted.view else wanted.key
+        where = f"{self._file.path}: storage {wanted.key[:100]}"
+        return Storage(where, name, wanted.dtype, numel * width, load)
+
+    def locate(self, keys: object, at: int) -> None:
+        """Walk the storages: for each key, in this order, a count of elements in 8 bytes and the bytes."""
+        where = str(self._file.path)
+        if not isinstance(keys, list):
+            raise CorruptCheckpointError("the list of storages is missing", where=where)
+        for key in keys:
+            wanted = self._ids.get(str(key)) if isinstance(key, (str, int)) else None
+            if wanted is None or wanted.key in self._places:
+                raise CorruptCheckpointError("its list of storages and its tensors don't fit", where=where)
+            count = int.from_bytes(self._file.view(at, 8), "little", signed=True)
+            if count != wanted.numel:
+                raise CorruptCheckpointError(
+                    f"storage {wanted.key[:100]!r} has {count} elements instead of {wanted.numel}",
+                    where=where,
+                )
+            self._file.view(at + 8, wanted.nbytes).release()
+            self._places[wanted.key] = at + 8
+            at += 8 + wanted.nbytes
+        if missing := self._ids.keys() - self._places.keys():
+            raise CorruptCheckpointError(f"the bytes of {len(missing)} storages are missing", where=where)
+
+
+TORCH_LEGACY = Format("torch legacy", _recognise, _read)

@@ -1,0 +1,104 @@
+"""A local file as bytes that are read when they are touched."""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import stat
+import sys
+from pathlib import Path
+
+from torchgraft.errors import CheckpointError, CorruptCheckpointError
+
+__all__ = ["MappedFile"]
+
+_NO_RESERVE = 0x4000  # Linux's MAP_NORESERVE; the mmap module names it from Python 3.13 on
+
+
+class MappedFile:
+    """A regular file, mapped privately: writing to a view never reaches the file.
+
+    The mapping is writable because PyTorch warns about read-only buffers; a page that is written to
+    becomes the process's own copy. It lives as long as the object or any view of it.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        path: The file.
+        size: Its length in bytes.
+        mapping: The mapped bytes: indexing gives a number, slicing a copy, `find` searches.
+
+    Raises:
+        CheckpointError: It can't be opened, or is a folder, a pipe or a device.
+        CorruptCheckpointError: It is empty.
+    """
+
+    __slots__ = ("mapping", "path", "size")
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+        try:
+            _refuse_special(self.path, self.path.stat().st_mode)
+            descriptor = os.open(self.path, flags)
+            try:
+                status = os.fstat(descriptor)
+                _refuse_special(self.path, status.st_mode)
+                self.size = status.st_size
+                if not self.size:
+                    raise CorruptCheckpointError(
+                        "the file is empty (0 bytes)", where=str(self.path), hint="download or save it again"
+                    )
+                self.mapping = _map(descriptor)
+            finally:
+                os.close(descriptor)
+        except FileNotFoundError as error:
+            raise CheckpointError("no such file", where=str(self.path), hint="check the path") from error
+        except PermissionError as error:
+            raise CheckpointError(
+                "no permission to read it", where=str(self.path), hint=f"chmod u+r {self.path}"
+            ) from error
+        except (OSError, ValueError) as error:  # ValueError: a path with a null character
+            raise CheckpointError(f"can't be opened: {error}", where=str(self.path)) from error
+
+    def view(self, offset: int, length: int) -> memoryview:
+        """The bytes `offset … offset + length`, without a copy.
+
+        Raises:
+            CorruptCheckpointError: The file ends before, or a number is negative.
+        """
+        if offset < 0 or length < 0 or offset + length > self.size:
+            raise CorruptCheckpointError(
+                f"{length} bytes at {offset} are wanted, but the file has {self.size}",
+                where=str(self.path),
+                hint="the file may be truncated: download or save it again",
+            )
+        return memoryview(self.mapping)[offset : offset + length]
+
+
+def _refuse_special(path: Path, mode: int) -> None:
+    if stat.S_ISREG(mode):
+        return
+    if stat.S_ISDIR(mode):
+        inside = sorted(p.name for p in path.iterdir() if p.suffix in {".safetensors", ".pth", ".pt", ".bin"})
+        hint = f"open a file in it: {path / inside[0]}" if inside else "open a file, not a folder"
+        raise CheckpointError("this is a folder", where=str(path), hint=hint)
+    kind = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
+    raise CheckpointError(
+        f"this is {kind}, not a file", where=str(path), hint="write its data to a file first"
+    )
+
+
+def _map(descriptor: int) -> mmap.mmap:
+    try:
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+    except OSError as error:
+        if error.errno != errno.ENOMEM or not sys.platform.startswith("linux"):
+            raise
+        # The kernel refuses to set aside memory for a copy of a file larger than the machine's memory.
+        return mmap.mmap(
+            descriptor, 0, flags=mmap.MAP_PRIVATE | _NO_RESERVE, prot=mmap.PROT_READ | mmap.PROT_WRITE
+        )
