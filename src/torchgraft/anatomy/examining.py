@@ -1,0 +1,134 @@
+"""`examine`: where a model begins and ends."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from torchgraft.anatomy.example_inputs import guesses
+from torchgraft.anatomy.sites import Anatomy, Site, named_sites, site_at
+from torchgraft.anatomy.tracing import Trace, run
+from torchgraft.errors import AnatomyError
+
+__all__ = ["Examined", "examine", "observe"]
+
+_log = logging.getLogger(__name__)
+
+
+def examine(
+    model: nn.Module,
+    *,
+    example: object = None,
+    stem: str | Sequence[str] | None = None,
+    head: str | Sequence[str] | None = None,
+) -> Anatomy:
+    """Find a model's stems and heads by running it, whatever they are called.
+
+    The model is run once in evaluation mode and left as it was. Where both `stem` and `head` are given it is
+    not run.
+
+    Args:
+        model: Any module, on any device, meta included.
+        example: An input it takes: a tensor, a tuple of arguments or a dict of keyword arguments.
+            Guessed if not given.
+        stem: Module paths, where you know better.
+        head: The same for the heads.
+
+    Raises:
+        AnatomyError: The model takes none of the inputs tried, or has no such layer.
+    """
+    stems = named_sites(model, stem, "stem") if stem is not None else None
+    heads = named_sites(model, head, "head") if head is not None else None
+    if stems is not None and heads is not None:
+        return Anatomy(stems, heads)
+    seen = observe(model, example).anatomy
+    return Anatomy(
+        seen.stems if stems is None else stems,
+        seen.heads if heads is None else heads,
+        seen.notes,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A run that worked: the input, what was recorded, what follows from it."""
+
+    example: object
+    trace: Trace
+    anatomy: Anatomy
+
+
+def observe(model: nn.Module, example: object = None) -> Examined:
+    """Run the model on the example, or on guesses until it takes one.
+
+    Raises:
+        AnatomyError: It took none.
+    """
+    _check_runnable(model)
+    failures: list[str] = []
+    for attempt in [example] if example is not None else guesses(model):
+        try:
+            trace = run(model, attempt)
+        except Exception as error:  # somebody else's model may raise anything
+            _log.debug("input of shape %s was refused", shape_of(attempt), exc_info=True)
+            failures.append(f"{shape_of(attempt)}: {_first_line(error)}")
+            continue
+        return Examined(attempt, trace, _read(model, trace))
+    tried = "\n    ".join(failures) or "nothing: it has no convolution, Linear or embedding to guess from"
+    raise AnatomyError(
+        f"the model could not be run to find its first and last layers; tried\n    {tried}",
+        where=type(model).__name__,
+        hint='pass an input that it takes, example=…, or name the layers, stem="…", head="…"',
+    )
+
+
+def shape_of(example: object) -> str:
+    """The example's shapes, for a message."""
+    if isinstance(example, torch.Tensor):
+        return str(list(example.shape))
+    if isinstance(example, dict):
+        return "{" + ", ".join(f"{key}: {shape_of(value)}" for key, value in example.items()) + "}"
+    if isinstance(example, tuple | list):
+        return "(" + ", ".join(map(shape_of, example)) + ")"
+    return repr(example)
+
+
+def _check_runnable(model: nn.Module) -> None:
+    where = type(model).__name__
+    if isinstance(model, torch.jit.ScriptModule):
+        raise AnatomyError(
+            "a TorchScript module does not let its layers be watched",
+            where=where,
+            hint="use the Python model it was made from, and graft the script module's state dict",
+        )
+    lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
+    if lazy:
+        raise AnatomyError(
+            f"{lazy[0]} has no shape yet: it is a lazy layer's",
+            where=where,
+            hint="run the model once on an input",
+        )
+
+
+def _read(model: nn.Module, trace: Trace) -> Anatomy:
+    notes = [f"an output depends on {name!r}, a parameter of no layer" for name in sorted(trace.loose)]
+    heads = [] if trace.loose else trace.heads()
+    if not heads and not notes:
+        notes.append(
+            "the outputs sum up layers at different depths: they are features, no layer gives them alone"
+        )
+    return Anatomy(_sites(model, trace.stems()), _sites(model, heads), tuple(notes))
+
+
+def _sites(model: nn.Module, paths: Sequence[str]) -> tuple[Site, ...]:
+    return tuple(site_at(path, model.get_submodule(path)) for path in paths)
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip()
+    return f"{type(error).__name__}: {text.splitlines()[0][:200]}" if text else type(error).__name__

@@ -1,0 +1,100 @@
+"""Guesses at an input that a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import nn
+
+from torchgraft.anatomy.sites import Site, matrix_layers, site_at
+from torchgraft.model_info import info_of
+
+__all__ = ["floating_input", "guesses", "reshaped"]
+
+_IMAGE_SIDES = (224, 256, 299, 384, 64, 32, 28)
+_CLIPS = ((16, 112, 112), (16, 224, 224), (32, 32, 32))
+_SIGNALS = (16384, 1024, 128)
+_TOKENS = 16
+
+
+def guesses(model: nn.Module) -> Iterator[torch.Tensor]:
+    """Inputs to try, likeliest first: what the model says it wants, then what its first layers take."""
+    floating = [parameter for parameter in model.parameters() if parameter.is_floating_point()]
+    first = floating[0] if floating else torch.empty(0)
+    tried: set[tuple[int, ...]] = set()
+    for shape, whole in _shapes(model):
+        if shape not in tried:
+            tried.add(shape)
+            if whole:
+                yield torch.ones(shape, dtype=torch.long, device=first.device)
+            else:
+                yield _random(torch.empty(shape, dtype=first.dtype, device="meta"), first.device)
+
+
+def floating_input(example: object) -> torch.Tensor | None:
+    """The example's one floating-point tensor; `None` if it has not just one."""
+    if isinstance(example, Mapping):
+        example = tuple(example.values())
+    values = example if isinstance(example, tuple | list) else (example,)
+    floating = [value for value in values if isinstance(value, torch.Tensor) and value.is_floating_point()]
+    return floating[0] if len(floating) == 1 else None
+
+
+def reshaped(example: object, dim: int, size: int) -> object:
+    """The example with its one floating-point tensor of another size along `dim`."""
+    tensor = floating_input(example)
+    assert tensor is not None
+    shape = list(tensor.shape)
+    shape[dim] = size
+    new = _random(torch.empty(shape, dtype=tensor.dtype, device="meta"), tensor.device)
+
+    def swapped(value: object) -> object:
+        return new if value is tensor else value
+
+    if isinstance(example, Mapping):
+        return {key: swapped(value) for key, value in example.items()}
+    if isinstance(example, tuple | list):
+        return tuple(map(swapped, example))
+    return new
+
+
+def _random(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """Uniform random numbers of the tensor's shape and dtype; the global generator is left alone."""
+    if device.type == "meta":
+        return torch.empty(tensor.shape, dtype=tensor.dtype, device=device)
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(tensor.shape, generator=generator).to(device=device, dtype=tensor.dtype)
+
+
+def _shapes(model: nn.Module) -> Iterator[tuple[tuple[int, ...], bool]]:
+    preprocessing = info_of(model).preprocessing
+    if preprocessing is not None:
+        yield (1, preprocessing.channels, *preprocessing.size), False
+    for name in ("pretrained_cfg", "default_cfg"):  # timm's
+        size = getattr(getattr(model, name, None), "get", lambda _: None)("input_size")
+        if isinstance(size, tuple | list) and len(size) == 3:
+            yield (1, *size), False
+    kinds: set[str] = set()
+    for path, module in matrix_layers(model):
+        site = site_at(path, module)
+        if site.kind not in kinds:
+            kinds.add(site.kind)
+            for shape in _shapes_for(site, module):
+                yield shape, site.kind == "embedding"
+
+
+def _shapes_for(site: Site, module: nn.Module) -> Iterator[tuple[int, ...]]:
+    if site.kind in ("linear", "recurrent"):
+        yield (1, site.in_size)
+        yield (1, _TOKENS, site.in_size)
+    elif site.kind == "embedding":
+        yield (1, _TOKENS)
+    elif site.kind in ("conv", "conv-transpose"):
+        dims = len(getattr(module, "kernel_size", (0, 0)))
+        if dims == 2:
+            yield from ((1, site.in_size, side, side) for side in _IMAGE_SIDES)
+        elif dims == 3:
+            yield from ((1, site.in_size, *clip) for clip in _CLIPS)
+        elif dims == 1:
+            yield from ((1, site.in_size, length) for length in _SIGNALS)

@@ -1,0 +1,199 @@
+"""One run of the model, recorded as a graph of its layers: which saw the input, which made the outputs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from torchgraft.anatomy.sites import matrix_layers
+from torchgraft.anatomy.undisturbed import undisturbed
+
+__all__ = ["Trace", "run"]
+
+_INPUT = -1
+
+
+@dataclass
+class Trace:
+    """What a run showed. Calls of layers are numbered in the order in which they began.
+
+    Attributes:
+        paths: For each call, the layer's module path.
+        feeds: For each call, the calls its inputs come from directly; -1 is the model's input.
+        outputs: For each output tensor, the calls it comes from directly.
+        output_shapes: The shape of each output tensor.
+        loose: Parameters that an output depends on after its last layers, though no layer holds them.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    feeds: list[set[int]] = field(default_factory=list)
+    outputs: list[set[int]] = field(default_factory=list)
+    output_shapes: list[tuple[int, ...]] = field(default_factory=list)
+    loose: set[str] = field(default_factory=set)
+
+    def stems(self) -> list[str]:
+        """Paths of layers whose input comes from the model's input alone."""
+        stems = [path for path, feeds in zip(self.paths, self.feeds, strict=True) if feeds == {_INPUT}]
+        if not stems:  # the input was detached on the way: whatever saw nothing learned is nearest to it
+            stems = [path for path, feeds in zip(self.paths, self.feeds, strict=True) if not feeds][:1]
+        return list(dict.fromkeys(stems))
+
+    def heads(self) -> list[str]:
+        """Paths of layers that give an output and feed nothing that gives one.
+
+        An output to which layers contribute at different depths is a sum of features: it has no head.
+        """
+        candidates = [sources - {_INPUT} for sources in self.outputs]
+        above = {call: self._above(call) for call in set().union(*candidates)}
+        levels = [
+            calls
+            for calls in candidates
+            if not any(call in above[other] for call in calls for other in calls)
+        ]
+        last = set().union(*levels)
+        ending = sorted(call for call in last if not any(call in above[other] for other in last))
+        return list(dict.fromkeys(self.paths[call] for call in ending))
+
+    def _above(self, call: int) -> set[int]:
+        """All calls that feed this one, directly or not."""
+        found: set[int] = set()
+        waiting = list(self.feeds[call])
+        while waiting:
+            feeder = waiting.pop()
+            if feeder not in found and feeder != _INPUT:
+                found.add(feeder)
+                waiting.extend(self.feeds[feeder])
+        return found
+
+
+def run(model: nn.Module, example: object) -> Trace:
+    """Run the model on the example and leave it as it was.
+
+    Args:
+        model: On any device, meta included.
+        example: A tensor, a tuple of positional arguments, or a mapping of keyword arguments.
+
+    Raises:
+        Exception: Whatever the model raises.
+    """
+    recorder = _Recorder()
+    with ExitStack() as stack:
+        stack.enter_context(undisturbed(model))
+        for path, module in matrix_layers(model):
+            before = module.register_forward_pre_hook(recorder.before(path), with_kwargs=True)
+            after = module.register_forward_hook(recorder.after)
+            stack.callback(before.remove)
+            stack.callback(after.remove)
+        arguments = recorder.watched(example)
+        if isinstance(arguments, Mapping):
+            outputs = model(**arguments)
+        elif isinstance(arguments, tuple | list):
+            outputs = model(*arguments)
+        else:
+            outputs = model(arguments)
+        return recorder.finish(model, list(_tensors(outputs)))
+
+
+class _Recorder:
+    """Remembers the autograd nodes at which layers begin and end; reads the graph between them at the end."""
+
+    def __init__(self) -> None:
+        self._paths: list[str] = []
+        self._inputs: list[tuple[list[Any], bool]] = []
+        self._running: list[tuple[nn.Module, int]] = []
+        self._made_by: dict[Any, int] = {}
+        self._whole_inputs: set[int] = set()
+
+    def watched(self, example: object) -> Any:
+        """The example with its floating tensors as the start of a graph."""
+        if isinstance(example, torch.Tensor):
+            if not (example.is_floating_point() or example.is_complex()):
+                self._whole_inputs.add(_storage(example))
+                return example
+            # Not a leaf, since a model may normalise its input in place.
+            start = example.detach().requires_grad_().clone()
+            self._made_by[start.grad_fn] = _INPUT
+            return start
+        if isinstance(example, Mapping):
+            return {key: self.watched(value) for key, value in example.items()}
+        if isinstance(example, tuple | list):
+            return tuple(self.watched(value) for value in example)
+        return example
+
+    def before(self, path: str) -> Any:
+        def hook(module: nn.Module, args: object, kwargs: object) -> None:
+            self._running.append((module, len(self._paths)))
+            self._paths.append(path)
+            tensors = list(_tensors((args, kwargs)))
+            # The nodes are read now: a later in-place operation on the tensor would give it another.
+            nodes = [tensor.grad_fn for tensor in tensors]
+            self._inputs.append((nodes, any(_storage(tensor) in self._whole_inputs for tensor in tensors)))
+
+        return hook
+
+    def after(self, module: nn.Module, _: object, output: object) -> None:
+        while self._running:
+            begun, call = self._running.pop()
+            if begun is module:
+                break
+        for tensor in _tensors(output):
+            if tensor.grad_fn is not None:
+                self._made_by.setdefault(tensor.grad_fn, call)
+
+    def finish(self, model: nn.Module, outputs: list[torch.Tensor]) -> Trace:
+        trace = Trace(paths=self._paths, output_shapes=[tuple(tensor.shape) for tensor in outputs])
+        for nodes, sees_whole in self._inputs:
+            calls, _ = self._sources(nodes)
+            if sees_whole:
+                calls.add(_INPUT)
+            trace.feeds.append(calls)
+        held = {id(parameter): name for name, parameter in model.named_parameters()}
+        layers = {id(parameter) for _, layer in matrix_layers(model) for parameter in layer.parameters()}
+        for output in outputs:
+            calls, leaves = self._sources([output.grad_fn])
+            trace.outputs.append(calls)
+            loose = (leaf for leaf in leaves if id(leaf) in held and id(leaf) not in layers)
+            trace.loose.update(held[id(leaf)] for leaf in loose if sum(size > 1 for size in leaf.shape) >= 2)
+        return trace
+
+    def _sources(self, nodes: list[Any]) -> tuple[set[int], list[torch.Tensor]]:
+        """The calls nearest above these nodes of the graph, and the parameters met on the way."""
+        calls: set[int] = set()
+        leaves: list[torch.Tensor] = []
+        waiting: list[Any] = [node for node in nodes if node is not None]
+        seen = set(waiting)
+        while waiting:
+            node = waiting.pop()
+            if node in self._made_by:
+                calls.add(self._made_by[node])
+                continue
+            if hasattr(node, "variable"):
+                leaves.append(node.variable)
+            for above, _ in node.next_functions:
+                if above is not None and above not in seen:
+                    seen.add(above)
+                    waiting.append(above)
+        return calls, leaves
+
+
+def _tensors(value: object) -> Iterator[torch.Tensor]:
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, Mapping):
+        for inner in value.values():
+            yield from _tensors(inner)
+    elif isinstance(value, tuple | list):
+        for inner in value:
+            yield from _tensors(inner)
+    elif is_dataclass(value) and not isinstance(value, type):
+        for entry in fields(value):
+            yield from _tensors(getattr(value, entry.name))
+
+
+def _storage(tensor: torch.Tensor) -> int:
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001  # data_ptr is 0 for every meta tensor
