@@ -1,0 +1,25 @@
+"""The ways in which two lists of names may belong together, in the order in which they are tried.
+
+To add one: write a function of the type `Hypothesis` in a file of its own and give it a line in `HYPOTHESES`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, TypeAlias
+
+from torchgraft.matching.exact import match_exact
+from torchgraft.matching.prefixes import match_prefixes
+from torchgraft.matching.result import Matching
+from torchgraft.matching.structure import match_structure
+from torchgraft.tensors import Named
+
+__all__ = ["HYPOTHESES", "Hypothesis", "Mode"]
+
+Mode: TypeAlias = Literal["auto", "exact", "order"]
+
+Hypothesis: TypeAlias = Callable[[Sequence[Named], Sequence[Named], Mode], "Matching | None"]
+"""Gives a `Matching` if it explains the two lists (sources, targets), `None` if it does not, and raises
+`AmbiguousMatchError` where it explains them in two ways."""
+
+HYPOTHESES: tuple[Hypothesis, ...] = (match_exact, match_prefixes, match_structure)

@@ -1,0 +1,131 @@
+"""Hypothesis: names agree once a prefix is taken off or put on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from torchgraft.matching.exact import NAMES_SHARE, by_names, explains
+from torchgraft.matching.refusals import ambiguous, rename_hint
+from torchgraft.matching.result import Matching
+from torchgraft.tensors import Named
+
+__all__ = ["match_prefixes"]
+
+WRAPPERS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
+"""Segments that torch.compile, DataParallel, FSDP and activation checkpointing put anywhere in a name."""
+
+_SAMPLE = 64
+"""Names by which a pair of prefixes is tried before all are compared."""
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """What a pair of prefixes explains: pairs of indices (source, target), and how many agree in shape."""
+
+    prefixes: tuple[str, str]
+    found: tuple[tuple[int, int], ...]
+    same: int
+
+
+def match_prefixes(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> Matching | None:
+    """Pair names that agree after a prefix is exchanged and wrappers' segments are dropped.
+
+    Raises:
+        AmbiguousMatchError: Two branches of the checkpoint, or of the model, fit equally well.
+    """
+    del mode
+    given = [source.name for source in sources], [target.name for target in targets]
+    bare = _unwrapped(given[0]), _unwrapped(given[1])
+    fits = list(_fits(*given, sources, targets))
+    also = ""
+    if bare != given and _most(fits)[1] < min(len(sources), len(targets)):
+        unwrapped = list(_fits(*bare, sources, targets))
+        if _most(unwrapped) > _most(fits):  # a wrapper deep in the names, where no prefix reaches
+            fits, also = unwrapped, "wrapper segments dropped"
+    if not fits:
+        return None
+    best = max(fits, key=_score)
+    for fit in fits:
+        if _score(fit) == _score(best) and fit.found != best.found:
+            raise _tie(best, fit, sources, targets)
+    pairs = [(sources[s], targets[t]) for s, t in best.found]
+    return by_names(_how(best.prefixes, also), pairs, sources, targets, why="same name, prefix aside")
+
+
+def _score(fit: _Fit) -> tuple[int, int]:
+    return fit.same, len(fit.found)
+
+
+def _most(fits: Sequence[_Fit]) -> tuple[int, int]:
+    return max(map(_score, fits), default=(0, 0))
+
+
+def _unwrapped(names: list[str]) -> list[str]:
+    bare = [".".join(part for part in name.split(".") if part not in WRAPPERS) for name in names]
+    return bare if len(set(bare)) == len(names) else names
+
+
+def _fits(
+    ours: Sequence[str], theirs: Sequence[str], sources: Sequence[Named], targets: Sequence[Named]
+) -> Iterator[_Fit]:
+    least = NAMES_SHARE * min(len(ours), len(theirs))
+    by_source, by_target = _branches(ours, least), _branches(theirs, least)
+    for prefix, branch in by_source.items():
+        for other, there in by_target.items():
+            if prefix and other and prefix.split(".")[-2] == other.split(".")[-2]:
+                continue  # the same fit, or a part of it, as one segment higher
+            few, many = (branch, there) if len(branch) <= len(there) else (there, branch)
+            rests = list(few)
+            sample = rests[:: max(1, len(rests) // _SAMPLE)]
+            if sum(rest in many for rest in sample) < len(sample) * least / len(rests) / 2:
+                continue
+            found = [(index, there[rest]) for rest, index in branch.items() if rest in there]
+            found.sort(key=lambda pair: pair[1])
+            pairs = [(sources[s], targets[t]) for s, t in found]
+            if explains(pairs, len(ours), len(theirs)):
+                same = sum(s.shape == t.shape for s, t in pairs)
+                yield _Fit((prefix, other), tuple(found), same)
+
+
+def _branches(names: Sequence[str], least: float) -> Mapping[str, dict[str, int]]:
+    """For each prefix ("" or one that ends at a dot) with enough names under it: rest of the name → index."""
+    indices: dict[str, list[int]] = {"": list(range(len(names)))}
+    wave = [""]
+    while wave:
+        following: list[str] = []
+        for prefix in wave:
+            children: dict[str, list[int]] = defaultdict(list)
+            for index in indices[prefix]:
+                dot = names[index].find(".", len(prefix))
+                if dot >= 0:
+                    children[names[index][: dot + 1]].append(index)
+            for child, members in children.items():
+                if len(members) >= max(least, 1):
+                    indices[child] = members
+                    following.append(child)
+        wave = following
+    return {prefix: {names[i][len(prefix) :]: i for i in members} for prefix, members in indices.items()}
+
+
+def _how(prefixes: tuple[str, str], also: str) -> str:
+    old, new = prefixes
+    parts = []
+    if old and new:
+        parts.append(f"prefix {old!r} → {new!r}")
+    elif old or new:
+        parts.append(f"prefix {old!r} removed" if old else f"prefix {new!r} added")
+    if also:
+        parts.append(also)
+    return ", ".join(parts)
+
+
+def _tie(one: _Fit, other: _Fit, sources: Sequence[Named], targets: Sequence[Named]) -> Exception:
+    def example(fit: _Fit) -> list[tuple[str, str]]:
+        source, target = fit.found[0]
+        return [(sources[source].name, targets[target].name)]
+
+    old, new = other.prefixes
+    hint = rename_hint({old: new}, or_order=False)
+    return ambiguous(example(one), example(other), len(one.found), hint)

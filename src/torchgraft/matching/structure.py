@@ -1,0 +1,126 @@
+"""Hypothesis: names differ; shapes, numbers, containers and words tell the layers apart.
+
+Nothing here depends on the order of the file unless the user says so: files may be sorted by name, and
+libraries list the same siblings (query, key, value) in different orders.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torchgraft.matching.result import Matching, Pair
+from torchgraft.matching.structure_align import EVIDENCE, Evidence, Link, align
+from torchgraft.matching.structure_containers import Around, split, surroundings
+from torchgraft.matching.structure_leftovers import same_block, stem_and_head
+from torchgraft.matching.structure_modules import COUNTER, Module, by_signature, modules_of
+from torchgraft.matching.structure_names import Vocabulary
+from torchgraft.matching.structure_order import order_of
+from torchgraft.matching.structure_ties import refuse_ties, tied_classes
+from torchgraft.tensors import Named
+
+__all__ = ["match_structure"]
+
+HOW = "structure (names differ)"
+
+SHARE = 0.8
+"""Structure explains two lists if this share of the shorter one has partners, tied ones included: other
+architectures share many shapes by chance, a foreign head or stem is a few tensors."""
+
+
+def match_structure(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> Matching | None:
+    """Pair layers by all evidence but file order; `mode="order"` lets file order settle what is left.
+
+    Raises:
+        AmbiguousMatchError: Layers of one shape could be exchanged and nothing tells which is which.
+    """
+    search = _Search(modules_of(sources), modules_of(targets))
+    search.run()
+    if mode == "order":
+        search.run((*EVIDENCE, "order"))
+    pairs = {pair.target: pair for link in search.links for pair in _pairs(link)}
+    tied = tied_classes(*search.open())
+    hanging = sum(len(module.leaves) for ours, _ in tied for module in ours)
+    if len(pairs) + hanging < SHARE * min(len(sources), len(targets)):
+        return None
+    refuse_ties(tied, search.around())
+    used = {pair.source for pair in pairs.values()}
+    return Matching(
+        how=HOW,
+        pairs=tuple(pairs[target.name] for target in targets if target.name in pairs),
+        unmatched_sources=tuple(source.name for source in sources if source.name not in used),
+        unmatched_targets=tuple(target.name for target in targets if target.name not in pairs),
+    )
+
+
+class _Search:
+    """What is settled so far, and what is open on either side."""
+
+    def __init__(self, ours: Sequence[Module], theirs: Sequence[Module]) -> None:
+        self.links: list[Link] = []
+        self._sides = (list(ours), list(theirs))
+        self._known = Vocabulary()
+
+    def open(self) -> tuple[list[Module], list[Module]]:
+        """The modules without a partner, in file order."""
+        return self._sides
+
+    def settle(self, links: Iterator[Link]) -> bool:
+        """Take these pairs over; whether there was one."""
+        before = len(self.links)
+        for link in links:
+            self.links.append(link)
+            self._known.learn(link.source, link.target)
+        new = self.links[before:]
+        gone = {id(module) for link in new for module in link[:2]}
+        ours, theirs = ([module for module in side if id(module) not in gone] for side in self._sides)
+        self._sides = (ours, theirs)
+        return bool(new)
+
+    def run(self, kinds: Sequence[Evidence] = EVIDENCE) -> None:
+        """Settle all that can be, always by the surest of these kinds of evidence that brings a pair."""
+        while any(self.settle(step) for step in self._steps(kinds)):
+            pass
+
+    def _steps(self, kinds: Sequence[Evidence]) -> Iterator[Iterator[Link]]:
+        for squeezed in (False, True):
+            for evidence in kinds:
+                for matrices in (True, False):  # norms follow the layers they belong to
+                    yield iter(list(self._by_class(evidence, matrices=matrices, squeezed=squeezed)))
+        yield iter(list(same_block(*self._sides, self.around())))
+        yield iter(list(stem_and_head(*self._sides)))
+
+    def _by_class(self, evidence: Evidence, *, matrices: bool, squeezed: bool) -> Iterator[Link]:
+        ours, theirs = (
+            by_signature([m for m in side if m.is_matrix == matrices], squeezed=squeezed)
+            for side in self._sides
+        )
+        around = self.around()
+        for signature, mine in ours.items():
+            yours = theirs.get(signature, [])
+            if len(mine) != len(yours):
+                continue
+            if len(mine) == 1:
+                yield Link(mine[0], yours[0], "the only one of its shape")
+                continue
+            for some, others in split(mine, yours, around) or []:
+                why = "of its shape" if len(some) == len(mine) else "of its shape in the same block"
+                if len(some) == 1:
+                    why = "the only one of its shape in the same block"
+                yield from align(order_of(some), order_of(others), evidence, self._known, why)
+
+    def around(self) -> tuple[Around, Around]:
+        """The settled layers in each container, on either side."""
+        return surroundings([(s, t) for s, t, _ in self.links if s.is_matrix])
+
+
+def _pairs(link: Link) -> Iterator[Pair]:
+    ours, theirs = link.source.leaves, link.target.leaves
+    if len(ours.keys() - {COUNTER}) == len(theirs.keys() - {COUNTER}) == 1:
+        ours, theirs = ({k if k == COUNTER else "": t for k, t in side.items()} for side in (ours, theirs))
+    for leaf, target in theirs.items():
+        if leaf in ours:
+            source = ours[leaf]
+            differs = (
+                "" if source.shape == target.shape else f"; shapes differ: {source.shape} → {target.shape}"
+            )
+            yield Pair(source.name, target.name, link.why + differs)

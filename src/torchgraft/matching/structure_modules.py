@@ -1,0 +1,111 @@
+"""Names to modules: the tensors of one layer belong together, whatever their last component is called."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from torchgraft.tensors import Named
+
+__all__ = ["Module", "Signature", "modules_of"]
+
+Signature = tuple[tuple[str, tuple[int, ...]], ...]
+"""A module's leaves with their shapes, sorted. A lone leaf's name says nothing, so it is ""."""
+
+_LEAVES = {
+    "weight": "weight", "kernel": "weight", "gamma": "weight",
+    "bias": "bias", "beta": "bias",
+    "running_mean": "running_mean", "moving_mean": "running_mean",
+    "running_var": "running_var", "moving_variance": "running_var",
+    "num_batches_tracked": "num_batches_tracked",
+}  # fmt: skip
+
+COUNTER = "num_batches_tracked"
+"""Goes with its module and decides nothing: old files lack it."""
+
+_ATTACHED = re.compile(r"(.+)_(weight|bias)")  # in_proj_weight: a layer that lives as bare parameters
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Module:
+    """A layer, as far as names and shapes tell.
+
+    Attributes:
+        path: Components of its name.
+        leaves: Its tensors by canonical leaf name.
+        order: Its place in the file.
+    """
+
+    path: tuple[str, ...]
+    leaves: Mapping[str, Named]
+    order: int
+
+    @property
+    def name(self) -> str:
+        """The path, dotted."""
+        return ".".join(self.path)
+
+    @property
+    def main(self) -> Named:
+        """The tensor that stands for it in messages."""
+        return max(self.leaves.values(), key=lambda tensor: (tensor.numel, tensor.name.endswith("weight")))
+
+    def signature(self, *, squeezed: bool = False) -> Signature:
+        """What must agree for two modules to be the same layer; `squeezed` ignores trailing 1s."""
+        leaves = [(leaf, tensor) for leaf, tensor in self.leaves.items() if leaf != COUNTER]
+        if not leaves:
+            return ()
+        return tuple(
+            sorted(
+                (leaf if len(leaves) > 1 else _kind(tensor), _shape(tensor, squeezed))
+                for leaf, tensor in leaves
+            )
+        )
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether it maps between two sizes, as a convolution does and a norm does not."""
+        return any(sum(size != 1 for size in tensor.shape) > 1 for tensor in self.leaves.values())
+
+
+def modules_of(tensors: Iterable[Named]) -> list[Module]:
+    """The modules of a list of tensors, in the order of their first tensors."""
+    leaves: dict[tuple[str, ...], dict[str, Named]] = {}
+    for tensor in tensors:
+        path, leaf = _split(tensor.name)
+        if leaf in leaves.get(path, ()):  # `gamma` beside `weight`: then it is none of the module's own
+            path, leaf = tuple(tensor.name.split(".")), ""
+        leaves.setdefault(path, {})[leaf] = tensor
+    return [Module(path, of, order) for order, (path, of) in enumerate(leaves.items())]
+
+
+def _split(name: str) -> tuple[tuple[str, ...], str]:
+    *path, last = name.split(".")
+    if last in _LEAVES:
+        return tuple(path), _LEAVES[last]
+    attached = _ATTACHED.fullmatch(last)
+    if attached:
+        return (*path, attached[1]), attached[2]
+    return (*path, last), ""
+
+
+def _kind(tensor: Named) -> str:
+    return "" if tensor.dtype.startswith(("float", "bfloat", "complex")) else "integers"
+
+
+def _shape(tensor: Named, squeezed: bool) -> tuple[int, ...]:
+    shape = tensor.shape
+    while squeezed and shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def by_signature(modules: Sequence[Module], *, squeezed: bool) -> dict[Signature, list[Module]]:
+    """The modules grouped by `signature`, counters alone left out."""
+    classes: dict[Signature, list[Module]] = {}
+    for module in modules:
+        signature = module.signature(squeezed=squeezed)
+        if signature:
+            classes.setdefault(signature, []).append(module)
+    return classes

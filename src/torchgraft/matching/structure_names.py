@@ -1,0 +1,141 @@
+"""What words in names say about which sibling is which: `q_lin` is `query`, `out` is `output`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
+from torchgraft.matching.structure_modules import Module
+
+__all__ = ["Vocabulary", "by_words", "contradicts", "relative_names"]
+
+_TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # no digits: some libraries count from one
+
+_ABBREVIATED = {"attn": "attention", "sa": "attention"}
+"""Abbreviations that are no prefix of the word they stand for."""
+
+_LEAST = 0.5
+"""Likeness from which two names may be the same sibling's, …"""
+
+_MARGIN = 0.2
+"""… if every other sibling is less like it by this much."""
+
+_EQUAL = 0.95
+"""Likeness from which a pair stands on its own; likeness below needs a partner for every sibling."""
+
+
+class Vocabulary:
+    """Which endings of names went together in the pairs that are settled."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[tuple[tuple[str, ...], tuple[str, ...]]] = Counter()
+
+    def learn(self, source: Module, target: Module) -> None:
+        """Remember that these two are a pair."""
+        for start in range(len(source.path)):
+            for at in range(len(target.path)):
+                self._seen[source.path[start:], target.path[at:]] += 1
+
+    def pairs(
+        self, ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]]
+    ) -> list[tuple[int, int]]:
+        """Which of `ours` went with exactly one of `theirs` before, and that one with no other of `ours`."""
+        table = [[self._seen[one, other] for other in theirs] for one in ours]
+        return [
+            (i, j)
+            for i, row in enumerate(table)
+            for j, count in enumerate(row)
+            if count and sum(map(bool, row)) == 1 and sum(bool(line[j]) for line in table) == 1
+        ]
+
+
+def relative_names(groups: Sequence[Sequence[Module]]) -> list[tuple[str, ...]]:
+    """What tells groups of sibling modules apart: the part of a group's path below what all groups share."""
+    paths = [_common([module.path for module in group]) for group in groups]
+    above = len(_common(paths))
+    return [path[above:] for path in paths]
+
+
+def by_words(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]]) -> list[tuple[int, int]]:
+    """Pairs of names that are each other's most similar by a clear margin.
+
+    Where words are equal a pair stands on its own, and one sibling left on both sides is a pair too. Where
+    they are only alike (`k` and `key`), every sibling must have found its partner, or none has.
+    """
+    one, other = _distinct(ours), _distinct(theirs)
+    table = [
+        [1.0 if name == candidate else _similar(a, b) for b, candidate in zip(other, theirs, strict=True)]
+        for a, name in zip(one, ours, strict=True)
+    ]
+    found = []
+    for i, row in enumerate(table):
+        if not row:
+            continue
+        best = max(row)
+        j = row.index(best)
+        rivals = [
+            *(s for k, s in enumerate(row) if k != j),
+            *(line[j] for k, line in enumerate(table) if k != i),
+        ]
+        if best >= _LEAST and all(best - rival >= _MARGIN for rival in rivals):
+            found.append((i, j))
+    if len(found) == len(ours) == len(theirs):
+        return found
+    found = [(i, j) for i, j in found if table[i][j] >= _EQUAL]
+    if found and len(found) == len(ours) - 1 == len(theirs) - 1:
+        rest = set(range(len(ours))) - {i for i, _ in found}, set(range(len(theirs))) - {j for _, j in found}
+        found.append((rest[0].pop(), rest[1].pop()))
+    return found
+
+
+def contradicts(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]]) -> bool:
+    """Whether equal words pair these names in another order than the one they are in."""
+    one, other = _distinct(ours), _distinct(theirs)
+    if not any(one) or not any(other):
+        return False  # only numbers tell them apart
+    return any(
+        i != j and a and a == b and one.count(a) == other.count(b) == 1
+        for i, a in enumerate(one)
+        for j, b in enumerate(other)
+    )
+
+
+def _common(paths: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
+    first, *others = paths
+    for other in others:
+        size = next((k for k, (a, b) in enumerate(zip(first, other, strict=False)) if a != b), None)
+        first = first[: min(len(first), len(other)) if size is None else size]
+    return first
+
+
+def _distinct(names: Sequence[tuple[str, ...]]) -> list[list[str]]:
+    """The words of each name that not all of them have."""
+    tokens = [[_word(token) for part in name for token in _TOKEN.findall(part)] for name in names]
+    shared = set.intersection(*map(set, tokens)) if tokens else set()
+    return [[token for token in of if token not in shared] for of in tokens]
+
+
+def _word(token: str) -> str:
+    word = token.lower()
+    return _ABBREVIATED.get(word, word)
+
+
+def _similar(one: Sequence[str], other: Sequence[str]) -> float:
+    """Mean likeness of the words of the shorter name to those of the longer one, 0 to 1."""
+    if not one or not other:
+        return 0.0
+    short, long = sorted((one, other), key=len)
+    return sum(max(_alike(word, candidate) for candidate in long) for word in short) / len(short)
+
+
+def _alike(one: str, other: str) -> float:
+    if one == other:
+        return 1.0
+    short, long = sorted((one, other), key=len)
+    if long.startswith(short):
+        return 0.8
+    same = next(k for k, (a, b) in enumerate(zip(short + " ", long + " ", strict=False)) if a != b)
+    if same >= 3:
+        return 0.6
+    return 0.5 if len(short) >= 4 and short in long else 0.0
