@@ -11,7 +11,7 @@ import torch
 import torchvision
 from torch import nn
 
-from torchgraft import AnatomyError, examine
+from torchgraft import AnatomyError, adapt, examine
 from torchgraft.anatomy import Site
 
 TORCHVISION = {
@@ -174,6 +174,22 @@ def test_a_backbone_has_a_stem_and_no_head():
     assert "features" in found.notes[0]
 
 
+def test_a_model_that_cuts_its_graph_says_so():
+    class Frozen(nn.Sequential):
+        forward = torch.no_grad()(nn.Sequential.forward)
+
+    found = examine(Frozen(nn.Linear(4, 3), nn.Linear(3, 2)))
+    assert (paths(found.stems), found.heads) == ({"0"}, ())
+    assert "without gradients" in found.notes[0]
+
+
+def test_a_compiled_model_is_not_compiled_for_it():
+    model = torch.compile(
+        nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)), backend="no such backend is called"
+    )
+    assert paths(examine(model).heads) == {"_orig_mod.1"}
+
+
 class Moody(nn.Module):
     """Changes itself whenever it runs, and fails on images."""
 
@@ -259,3 +275,16 @@ def test_what_can_not_be_is_said(arguments, message):
 def test_lazy_layers_are_refused():
     with pytest.raises(AnatomyError, match=r"0\.weight has no shape yet"):
         examine(nn.Sequential(nn.LazyLinear(3)))
+
+
+def test_the_callers_gradient_mode_makes_no_difference():
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    with torch.no_grad():
+        assert paths(examine(model).heads) == {"2"}
+    with torch.inference_mode():
+        assert paths(examine(model).heads) == {"2"}
+        assert paths(examine(model, example=torch.rand(1, 4)).stems) == {"0"}
+        assert not adapt(model, num_classes=5)[2].weight.is_inference()
+        made_there = nn.Linear(4, 2)
+    with pytest.raises(AnatomyError, match="made in inference mode"):
+        examine(made_there)

@@ -34,7 +34,7 @@ def check_runs(
         raise AdaptError(
             f"with the new sizes the model fails, so that it depends on them elsewhere too: {error}",
             where=type(model).__name__,
-            hint='name the layers to change, stem="…", head="…", and it will not be run',
+            hint='if other layers see the input or give the classes, name them: stem="…", head="…"',
         ) from error
     if classes is not None and not any(classes in shape for shape in trace.output_shapes):
         shapes = ", ".join(str(list(shape)) for shape in trace.output_shapes)

@@ -113,15 +113,21 @@ def _check_runnable(model: nn.Module) -> None:
             where=where,
             hint="run the model once on an input",
         )
+    if any(parameter.is_inference() for parameter in model.parameters()):
+        raise AnatomyError(
+            "it was made in inference mode, where no layer can be told from what it depends on",
+            where=where,
+            hint="make the model outside of torch.inference_mode()",
+        )
 
 
 def _read(model: nn.Module, trace: Trace) -> Anatomy:
     notes = [f"an output depends on {name!r}, a parameter of no layer" for name in sorted(trace.loose)]
     heads = [] if trace.loose else trace.heads()
-    if not heads and not notes:
-        notes.append(
-            "the outputs sum up layers at different depths: they are features, no layer gives them alone"
-        )
+    if not heads and not notes and any(trace.outputs):
+        notes.append("the outputs sum up layers at different depths: they are features, not classes")
+    elif not heads and not notes:
+        notes.append("the outputs depend on no layer: they are detached, or computed without gradients")
     return Anatomy(_sites(model, trace.stems()), _sites(model, heads), tuple(notes))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import nn
 
 from torchgraft.anatomy.checking import check_runs
@@ -26,6 +27,7 @@ __all__ = ["adapt"]
 _log = logging.getLogger(__name__)
 
 
+@torch.inference_mode(mode=False)  # parameters made in inference mode could never be trained
 def adapt(
     model: nn.Module,
     *,

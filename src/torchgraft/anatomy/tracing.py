@@ -90,12 +90,13 @@ def run(model: nn.Module, example: object) -> Trace:
             stack.callback(before.remove)
             stack.callback(after.remove)
         arguments = recorder.watched(example)
+        call = getattr(model, "_orig_mod", model)  # torch.compile would compile the hooks too
         if isinstance(arguments, Mapping):
-            outputs = model(**arguments)
+            outputs = call(**arguments)
         elif isinstance(arguments, tuple | list):
-            outputs = model(*arguments)
+            outputs = call(*arguments)
         else:
-            outputs = model(arguments)
+            outputs = call(arguments)
         return recorder.finish(model, list(_tensors(outputs)))
 
 
@@ -115,8 +116,8 @@ class _Recorder:
             if not (example.is_floating_point() or example.is_complex()):
                 self._whole_inputs.add(_storage(example))
                 return example
-            # Not a leaf, since a model may normalise its input in place.
-            start = example.detach().requires_grad_().clone()
+            # A copy, for the example may come from inference mode; not a leaf, for a model may write to it.
+            start = example.detach().clone().requires_grad_().clone()
             self._made_by[start.grad_fn] = _INPUT
             return start
         if isinstance(example, Mapping):
