@@ -72,7 +72,7 @@ def identify(head: bytes) -> tuple[str, str]:
 
 def identify_zip(names: Iterable[str]) -> tuple[str, str] | None:
     """What a zip archive with these entries is; `None` if it may be torch.save's."""
-    inside = [name.partition("/")[2] or name for name in names]
+    inside = [rest for name in names if not (rest := name.partition("/")[2] or name).startswith("data/")]
     if any(name == "constants.pkl" or name.startswith("code/") for name in inside):
         hint = 'torch.save(torch.jit.load("…", map_location="cpu").state_dict(), "weights.pth")'
         return "a TorchScript archive, whose code would have to run", hint

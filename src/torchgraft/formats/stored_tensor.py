@@ -87,13 +87,12 @@ def stored_tensor(
             f"a tensor of shape {shape}, stride {stride} at {offset} exceeds its {storage.nbytes} bytes",
             where=storage.where,
         )
-    if (
-        numel * width > max(storage.nbytes, _MAX_OVERLAP)
-        or math.prod(max(size, 1) for size in shape) >= _MAX_SIZE
-    ):
+    if numel * width > storage.nbytes and numel * width > _MAX_OVERLAP:
         raise UnsafeCheckpointError(
             f"a tensor of shape {shape} repeats a storage of {storage.nbytes} bytes", where=storage.where
         )
+    if not numel and math.prod(max(size, 1) for size in shape) >= _MAX_SIZE:
+        raise CorruptCheckpointError(f"an empty tensor of shape {shape} is impossible", where=storage.where)
     view = _View(storage, dtype, offset, shape, stride, conjugate, negative)
     alias = f"{storage.key}:{offset}:{dtype}:{shape}:{stride}" if numel else None
     return TensorRef(name, shape, dtype, fetch=view.fetch, alias=alias)

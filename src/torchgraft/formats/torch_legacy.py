@@ -77,7 +77,7 @@ class _Storages:
         def load() -> memoryview:
             return self._file.view(self._places[wanted.key] + start * width, numel * width)
 
-        name = f"{wanted.key}+{start}" if wanted.view else wanted.key
+        name = f"{wanted.key}+{start}" if start else wanted.key
         where = f"{self._file.path}: storage {wanted.key[:100]}"
         return Storage(where, name, wanted.dtype, numel * width, load)
 

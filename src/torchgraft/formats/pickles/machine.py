@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Protocol, overload
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
-from torchgraft.formats.pickles.values import Budget
+from torchgraft.formats.pickles.values import Budget, apply_call
 
 __all__ = ["ByteSource", "Machine", "read_pickle"]
 
@@ -103,7 +103,7 @@ class Machine:
         from torchgraft.formats.pickles.opcodes import HANDLERS
 
         data, stack, marks, memo = self.data, self.stack, self.marks, self.memo
-        push = stack.append
+        persistent, budget, size, push = self.persistent, self.budget, len(self.data), stack.append
         at = self.start
         try:
             while True:
@@ -135,6 +135,31 @@ class Machine:
                     items = tuple(stack[mark:])
                     del stack[mark:]
                     push(items)
+                    at += 1
+                elif opcode == 0x58:  # BINUNICODE
+                    begin = at + 5
+                    end = begin + int.from_bytes(data[at + 1 : begin], "little")
+                    if end > size:
+                        raise IndexError(f"a text of {end - begin} bytes is announced")
+                    push(data[begin:end].decode("utf-8", "surrogatepass"))
+                    at = end
+                elif opcode == 0x29:  # EMPTY_TUPLE
+                    push(())
+                    at += 1
+                elif opcode == 0x85:  # TUPLE1
+                    stack[-1] = (stack[-1],)
+                    at += 1
+                elif opcode == 0x89:  # NEWFALSE
+                    push(False)
+                    at += 1
+                elif opcode == 0x52:  # REDUCE
+                    args = stack.pop()
+                    stack[-1] = apply_call(stack[-1], args, budget)
+                    at += 1
+                elif opcode == 0x51:  # BINPERSID
+                    if persistent is None:
+                        raise ValueError("it refers to something outside itself")
+                    stack[-1] = persistent(stack[-1])
                     at += 1
                 elif opcode == 0x2E:  # STOP
                     return stack.pop(), at + 1

@@ -45,7 +45,7 @@ NUMPY_ARRAY = "numpy.ndarray"
 
 
 def finish_array(state: object, budget: Budget) -> object:
-    """The array of a pickled state `(version, shape, dtype, fortran order, data)`, if PyTorch has its dtype."""
+    """The array of a pickled `(version, shape, dtype, fortran order, data)`, if PyTorch has its dtype."""
     if isinstance(state, tuple) and len(state) >= 4:
         shape, dtype, fortran, data = state[-4:]
         if isinstance(data, str):  # Python 2's one string type

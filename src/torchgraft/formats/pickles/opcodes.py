@@ -1,6 +1,7 @@
 """The pickle's opcodes, each a function of the machine and of where its argument begins.
 
-Python's `pickletools` module documents them. Each returns where the next opcode is.
+Python's `pickletools` module documents them. Each returns where the next opcode is. Those that are
+not here are in the machine's own loop.
 """
 
 from __future__ import annotations
@@ -83,8 +84,6 @@ def _empty(code: str, make: Callable[[], object]) -> None:
 
 _constant("N", None)
 _constant("\x88", True)
-_constant("\x89", False)
-_constant(")", ())
 _empty("]", list)
 _empty("}", dict)
 _empty("\x8f", set)
@@ -175,7 +174,6 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", "surrogatepass")
 
 
-_sized("X", 4, _text)
 _sized("\x8c", 1, _text)
 _sized("\x8d", 8, _text)
 _sized("T", 4, _decode_python2)
@@ -273,7 +271,6 @@ def _tuple_of(code: str, size: int) -> None:
     _opcode(code)(handler)
 
 
-_tuple_of("\x85", 1)
 _tuple_of("\x86", 2)
 _tuple_of("\x87", 3)
 
@@ -397,10 +394,9 @@ _extension("\x83", 2)
 _extension("\x84", 4)
 
 
-@_opcode("R")
 @_opcode("\x81")
-def _reduce(m: Machine, at: int) -> int:
-    """REDUCE and NEWOBJ: a call, and `cls.__new__`. As data they are the same."""
+def _newobj(m: Machine, at: int) -> int:
+    """`cls.__new__(cls, *args)`: as data the same as REDUCE, which is a call."""
     args = m.stack.pop()
     m.stack[-1] = apply_call(m.stack[-1], args, m.budget)
     return at
@@ -461,17 +457,7 @@ def _build(m: Machine, at: int) -> int:
 @_opcode("P")
 def _persistent_text(m: Machine, at: int) -> int:
     line, after = m.line(at)
-    m.stack.append(_stand_for(m, line.decode()))
-    return after
-
-
-@_opcode("Q")
-def _persistent(m: Machine, at: int) -> int:
-    m.stack[-1] = _stand_for(m, m.stack[-1])
-    return at
-
-
-def _stand_for(m: Machine, key: object) -> object:
     if m.persistent is None:
         raise ValueError("it refers to something outside itself")
-    return m.persistent(key)
+    m.stack.append(m.persistent(line.decode()))
+    return after

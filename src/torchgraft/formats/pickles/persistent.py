@@ -11,7 +11,7 @@ __all__ = ["StorageId", "storage_id"]
 
 
 class StorageId(NamedTuple):
-    """A reference to a storage: its key, dtype, number of elements, and which part of it is meant (old files)."""
+    """A reference to a storage: its key, dtype, number of elements, and which part is meant (old files)."""
 
     key: str
     dtype: str

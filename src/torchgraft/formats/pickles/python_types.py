@@ -132,6 +132,7 @@ PYTHON_TYPES: dict[str, Build] = {
     "builtins.set": _set,
     "builtins.slice": _slice,
     "builtins.tuple": _tuple,
+    "builtins.xrange": _range,
     "collections.OrderedDict": _pairs,
     "collections.defaultdict": _defaultdict,
     "collections.Counter": _pairs,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 
 from torchgraft.formats.pickles.values import Budget, Build, Global, apply_call
@@ -37,12 +38,19 @@ def storage_dtype(storage_class: object) -> str:
     Raises:
         ValueError: It is no storage class, or one of a dtype that is not supported.
     """
-    if isinstance(storage_class, Global) and storage_class.name.startswith("torch."):
-        dtype = _STORAGE_DTYPES.get(storage_class.name.rpartition(".")[2])
+    if isinstance(storage_class, Global):
+        dtype = _dtype_of(storage_class.name)
         if dtype is not None:
             return dtype
     name = storage_class.name[:200] if isinstance(storage_class, Global) else type(storage_class).__name__
     raise ValueError(f"{name} is not a storage that is known")
+
+
+@functools.lru_cache(maxsize=64)
+def _dtype_of(storage_class: str) -> str | None:
+    return (
+        _STORAGE_DTYPES.get(storage_class.rpartition(".")[2]) if storage_class.startswith("torch.") else None
+    )
 
 
 def _tensor(args: tuple[object, ...], _budget: Budget) -> object:
