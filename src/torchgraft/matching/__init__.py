@@ -41,6 +41,8 @@ def match(
         raise MatchError(
             f"there is no way of matching called {mode!r}", hint='match="auto", "exact" or "order"'
         )
+    if not sources or not targets:
+        raise nothing_matches(sources, targets, mode)
     names, notes = apply_renames([source.name for source in sources], rename)
     renamed = [Named(name, s.shape, s.dtype) for name, s in zip(names, sources, strict=True)]
     hypotheses: tuple[Hypothesis, ...] = (match_exact,) if mode == "exact" else HYPOTHESES

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from torchgraft.matching.result import Matching, Pair
+from torchgraft.matching.wrappers import unwrapped
 from torchgraft.tensors import Named
 
 __all__ = ["NAMES_SHARE", "SHAPES_SHARE", "by_names", "explains", "match_exact"]
@@ -17,20 +18,38 @@ SHAPES_SHARE = 0.8
 """… and if the shapes of at least this share of them agree: a ResNet-18 file has only names that a ResNet-50
 model has, but a third of the shapes differ."""
 
+_REPLACED = 3
+"""… or if no more than these differ, and not in rank: the kernel of a stem, the weight and bias of a head. In
+a small network they are a large share."""
+
 
 def match_exact(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> Matching | None:
     """Pair equal names; with `mode="exact"` a single one is enough."""
     by_name = {source.name: source for source in sources}
     found = [(by_name[target.name], target) for target in targets if target.name in by_name]
-    if not found or (mode != "exact" and not explains(found, len(sources), len(targets))):
+    if not found:
         return None
+    if mode != "exact":
+        if not explains(found, len(sources), len(targets)):
+            return None
+        if len(found) < min(len(sources), len(targets)) and _wrapped(sources, targets) > len(found):
+            return None  # a compiled part: the next hypothesis pairs it, too
     return by_names("exact names", found, sources, targets, why="same name")
+
+
+def _wrapped(sources: Sequence[Named], targets: Sequence[Named]) -> int:
+    """How many names agree without wrappers' segments."""
+    return len(set(unwrapped([s.name for s in sources])) & set(unwrapped([t.name for t in targets])))
 
 
 def explains(found: Sequence[tuple[Named, Named]], sources: int, targets: int) -> bool:
     """Whether the pairs `found` by name are more than chance, in lists of these lengths."""
-    same = sum(source.shape == target.shape for source, target in found)
-    return len(found) >= NAMES_SHARE * min(sources, targets) and same >= SHAPES_SHARE * len(found)
+    if len(found) < NAMES_SHARE * min(sources, targets):
+        return False
+    differing = [(source.shape, target.shape) for source, target in found if source.shape != target.shape]
+    if len(differing) <= (1 - SHAPES_SHARE) * len(found):
+        return True
+    return len(differing) <= _REPLACED and all(len(one) == len(other) for one, other in differing)
 
 
 def by_names(

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torchgraft.matching.exact import NAMES_SHARE, by_names, explains
 from torchgraft.matching.refusals import ambiguous, rename_hint
 from torchgraft.matching.result import Matching
+from torchgraft.matching.wrappers import unwrapped
 from torchgraft.tensors import Named
 
 __all__ = ["match_prefixes"]
 
-WRAPPERS = frozenset({"_orig_mod", "module", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
-"""Segments that torch.compile, DataParallel, FSDP and activation checkpointing put anywhere in a name."""
-
 _SAMPLE = 64
 """Names by which a pair of prefixes is tried before all are compared."""
+
+
+_NEAR = 0.5
+"""Share of the best fit's tensors from which another branch is worth a note."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +39,13 @@ def match_prefixes(sources: Sequence[Named], targets: Sequence[Named], mode: str
     """
     del mode
     given = [source.name for source in sources], [target.name for target in targets]
-    bare = _unwrapped(given[0]), _unwrapped(given[1])
+    bare = unwrapped(given[0]), unwrapped(given[1])
     fits = list(_fits(*given, sources, targets))
     also = ""
     if bare != given and _most(fits)[1] < min(len(sources), len(targets)):
-        unwrapped = list(_fits(*bare, sources, targets))
-        if _most(unwrapped) > _most(fits):  # a wrapper deep in the names, where no prefix reaches
-            fits, also = unwrapped, "wrapper segments dropped"
+        inside = list(_fits(*bare, sources, targets))
+        if _most(inside) > _most(fits):  # a wrapper deep in the names, where no prefix reaches
+            fits, also = inside, "wrapper segments dropped"
     if not fits:
         return None
     best = max(fits, key=_score)
@@ -51,7 +53,18 @@ def match_prefixes(sources: Sequence[Named], targets: Sequence[Named], mode: str
         if _score(fit) == _score(best) and fit.found != best.found:
             raise _tie(best, fit, sources, targets)
     pairs = [(sources[s], targets[t]) for s, t in best.found]
-    return by_names(_how(best.prefixes, also), pairs, sources, targets, why="same name, prefix aside")
+    matching = by_names(_how(best.prefixes, also), pairs, sources, targets, why="same name, prefix aside")
+    return replace(matching, notes=tuple(_runners_up(best, fits)))
+
+
+def _runners_up(best: _Fit, fits: Sequence[_Fit]) -> Iterator[str]:
+    """Notes on other branches that fit nearly as well: an EMA copy without the buffers, say."""
+    taken = {source for source, _ in best.found}, {target for _, target in best.found}
+    for fit in fits:
+        apart = any(taken[side].isdisjoint(pair[side] for pair in fit.found) for side in (0, 1))
+        if apart and fit.same >= _NEAR * best.same:
+            hint = rename_hint(dict([fit.prefixes]))
+            yield f"{_how(fit.prefixes, '')} would fit {fit.same} tensors: {hint}"
 
 
 def _score(fit: _Fit) -> tuple[int, int]:
@@ -60,11 +73,6 @@ def _score(fit: _Fit) -> tuple[int, int]:
 
 def _most(fits: Sequence[_Fit]) -> tuple[int, int]:
     return max(map(_score, fits), default=(0, 0))
-
-
-def _unwrapped(names: list[str]) -> list[str]:
-    bare = [".".join(part for part in name.split(".") if part not in WRAPPERS) for name in names]
-    return bare if len(set(bare)) == len(names) else names
 
 
 def _fits(
@@ -86,7 +94,8 @@ def _fits(
             pairs = [(sources[s], targets[t]) for s, t in found]
             if explains(pairs, len(ours), len(theirs)):
                 same = sum(s.shape == t.shape for s, t in pairs)
-                yield _Fit((prefix, other), tuple(found), same)
+                if same:
+                    yield _Fit((prefix, other), tuple(found), same)
 
 
 def _branches(names: Sequence[str], least: float) -> Mapping[str, dict[str, int]]:
@@ -126,6 +135,5 @@ def _tie(one: _Fit, other: _Fit, sources: Sequence[Named], targets: Sequence[Nam
         source, target = fit.found[0]
         return [(sources[source].name, targets[target].name)]
 
-    old, new = other.prefixes
-    hint = rename_hint({old: new}, or_order=False)
+    hint = " or ".join(rename_hint(dict([fit.prefixes])) for fit in (one, other))
     return ambiguous(example(one), example(other), len(one.found), hint)

@@ -56,12 +56,11 @@ def ambiguous(
     )
 
 
-def rename_hint(rules: Mapping[str, str], *, or_order: bool) -> str:
+def rename_hint(rules: Mapping[str, str]) -> str:
     """The argument, and the command line's options, that apply these rules."""
     argument = ", ".join(f'"{old}": "{new}"' for old, new in rules.items())
     options = " ".join(f"--rename {old}={new}" for old, new in rules.items())
-    hint = f"rename={{{argument}}} (or the other way round); on the command line {options}"
-    return f'{hint}; or match="order" (--match order) to trust the order of the file' if or_order else hint
+    return f"rename={{{argument}}} ({options})"
 
 
 def _looks(side: str, tensors: Sequence[Named]) -> str:

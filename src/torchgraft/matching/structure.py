@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from torchgraft.matching.result import Matching, Pair
 from torchgraft.matching.structure_align import EVIDENCE, Evidence, Link, align
 from torchgraft.matching.structure_containers import Around, split, surroundings
-from torchgraft.matching.structure_leftovers import same_block, stem_and_head
+from torchgraft.matching.structure_leftovers import same_architecture, same_block, stem_and_head
 from torchgraft.matching.structure_modules import COUNTER, Module, by_signature, modules_of
 from torchgraft.matching.structure_names import Vocabulary
 from torchgraft.matching.structure_order import order_of
@@ -59,6 +59,7 @@ class _Search:
         self.links: list[Link] = []
         self._sides = (list(ours), list(theirs))
         self._known = Vocabulary()
+        self._same_architecture = same_architecture(ours, theirs)
 
     def open(self) -> tuple[list[Module], list[Module]]:
         """The modules without a partner, in file order."""
@@ -86,7 +87,8 @@ class _Search:
             for evidence in kinds:
                 for matrices in (True, False):  # norms follow the layers they belong to
                     yield iter(list(self._by_class(evidence, matrices=matrices, squeezed=squeezed)))
-        yield iter(list(same_block(*self._sides, self.around())))
+        if self._same_architecture:
+            yield iter(list(same_block(*self._sides, self.around())))
         yield iter(list(stem_and_head(*self._sides)))
 
     def _by_class(self, evidence: Evidence, *, matrices: bool, squeezed: bool) -> Iterator[Link]:

@@ -22,7 +22,7 @@ _MARGIN = 0.2
 """… if every other sibling is less like it by this much."""
 
 _EQUAL = 0.95
-"""Likeness from which a pair stands on its own; likeness below needs a partner for every sibling."""
+"""Share of one name's words in the other from which the pair stands without partners for all siblings."""
 
 
 class Vocabulary:
@@ -82,7 +82,7 @@ def by_words(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]])
             found.append((i, j))
     if len(found) == len(ours) == len(theirs):
         return found
-    found = [(i, j) for i, j in found if table[i][j] >= _EQUAL]
+    found = [(i, j) for i, j in found if theirs[j] == ours[i] or _holds(one[i], other[j])]
     if found and len(found) == len(ours) - 1 == len(theirs) - 1:
         rest = set(range(len(ours))) - {i for i, _ in found}, set(range(len(theirs))) - {j for _, j in found}
         found.append((rest[0].pop(), rest[1].pop()))
@@ -122,11 +122,19 @@ def _word(token: str) -> str:
 
 
 def _similar(one: Sequence[str], other: Sequence[str]) -> float:
-    """Mean likeness of the words of the shorter name to those of the longer one, 0 to 1."""
+    """Likeness of two names, 0 to 1: words that the other one lacks count against it, on either side."""
+    return (_contained(one, other) + _contained(other, one)) / 2
+
+
+def _holds(one: Sequence[str], other: Sequence[str]) -> bool:
+    return max(_contained(one, other), _contained(other, one)) >= _EQUAL
+
+
+def _contained(one: Sequence[str], other: Sequence[str]) -> float:
+    """Mean likeness of the words of one name to the nearest ones of the other, 0 to 1."""
     if not one or not other:
         return 0.0
-    short, long = sorted((one, other), key=len)
-    return sum(max(_alike(word, candidate) for candidate in long) for word in short) / len(short)
+    return sum(max(_alike(word, candidate) for candidate in other) for word in one) / len(one)
 
 
 def _alike(one: str, other: str) -> float:

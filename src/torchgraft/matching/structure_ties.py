@@ -53,5 +53,6 @@ def refuse_ties(ties: _Classes, around: tuple[Around, Around]) -> None:
         [(one, first), (two, second)],
         [(one, second), (two, first)],
         sum(len(module.leaves) for modules, _ in ties for module in modules),
-        rename_hint(rules, or_order=True),
+        f"{rename_hint(rules)}, or the other way round; "
+        'match="order" (--match order) trusts the order of the file',
     )
