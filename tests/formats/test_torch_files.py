@@ -270,3 +270,23 @@ def test_many_entries(pack: Callable[..., Path]) -> None:
     assert len(entries) == 66_002
     assert bytes(entries["made/data/65999"].view()) == b"65999"
     assert read_container(path).tree == {}
+
+
+def test_a_changed_pickle_is_told_by_its_checksum(tmp_path: Path) -> None:
+    path = tmp_path / "x.pth"
+    torch.save({"a.weight": torch.ones(2)}, path)
+    path.write_bytes(path.read_bytes().replace(b"a.weight", b"b.weight"))
+    assert list(torch.load(path)) == ["b.weight"]  # torch does not look
+    with pytest.raises(CorruptCheckpointError, match="checksum"):
+        read_container(path)
+
+
+def test_a_file_saved_without_checksums_opens(tmp_path: Path) -> None:
+    from torch.utils.serialization import config
+
+    with config.patch("save.compute_crc32", False):
+        torch.save({"a": torch.arange(3)}, tmp_path / "x.pth")
+    with zipfile.ZipFile(tmp_path / "x.pth") as archive:
+        assert {entry.CRC for entry in archive.infolist()} == {0}
+    tree: Any = read_container(tmp_path / "x.pth").tree
+    assert tree["a"].read().tolist() == [0, 1, 2]

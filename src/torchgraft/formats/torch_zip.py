@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 from torchgraft.errors import CorruptCheckpointError, UnknownFormatError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, Format
 from torchgraft.formats.look_alikes import identify_zip
@@ -41,8 +43,16 @@ def _read(file: MappedFile) -> Container:
         raise UnsafeCheckpointError(
             "its pickle inflates to far more than a pickle would", where=str(file.path)
         )
+    data = bytes(pickle.view())
+    # 0: the writer was told not to compute it (torch.utils.serialization.config.save.compute_crc32).
+    if pickle.crc and zlib.crc32(data) != pickle.crc:
+        raise CorruptCheckpointError(
+            "its pickle is not what its checksum says",
+            where=str(file.path),
+            hint="download or save it again",
+        )
     storages = _Storages(entries, f"{root}data/")
-    tree, _ = read_pickle(bytes(pickle.view()), where=f"{file.path}: {pickle.name}", persistent=storages.find)
+    tree, _ = read_pickle(data, where=f"{file.path}: {pickle.name}", persistent=storages.find)
     return Container(file.path, "torch zip", tree)
 
 
