@@ -43,7 +43,7 @@ def _heading(ckpt: Checkpoint) -> Text:
 
 
 def _facts(ckpt: Checkpoint) -> Table:
-    rows = [("format", clean(ckpt.format))]
+    rows = [("format", clean(ckpt.format))] if ckpt.format else []
     if ckpt.path is not None and ckpt.path.is_file():
         rows.append(("size", memory(ckpt.path.stat().st_size)))
     part = clean(ckpt.part) if ckpt.part else "the whole file"
@@ -74,7 +74,7 @@ def _parts(ckpt: Checkpoint) -> Table:
             Text(clean(part.name) or "(root)", style="bold" if chosen else ""),
             Text(f"{part.tensors:,}"),
             Text(compact(part.numel)),
-            Text(clean(part.why)),
+            Text(f"{part.kind}: {clean(part.why)}"),
         )
     return table
 
