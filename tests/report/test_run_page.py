@@ -7,7 +7,8 @@ from torchgraft.report.page import render_html, run_charts, run_page
 def result(**changes) -> FinetuneResult:
     scores = Evaluation(
         count=10, accuracy=0.8, balanced_accuracy=0.75, macro_f1=0.77, log_loss=0.4, roc_auc=0.9,
-        per_class=(ClassScore("cat", 0.8, 0.8, 0.8, 5), ClassScore("dog", 0.8, 0.8, 0.8, 5)), confusion=((4, 1), (1, 4)),
+        per_class=(ClassScore("cat", 0.8, 0.8, 0.8, 5), ClassScore("dog", 0.8, 0.8, 0.8, 5)),
+        confusion=((4, 1), (1, 4)),
     )  # fmt: skip
     history = tuple(Epoch(i, 1 / i, 1.1 / i, 0.5 + i / 10, 0.5, 0.1, 1.0) for i in (1, 2, 3))
     about = {

@@ -48,6 +48,8 @@ __all__ = ["finetune"]
 @click.option(
     "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images."
 )
+@click.option("--feature-cache", metavar="FOLDER", help="Keep a linear probe's features for other runs.")
+@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the run folder.")
 @click.option(
     "--in-channels", type=click.IntRange(1), help="Adapt the model's input to so many channels first."
 )

@@ -39,7 +39,9 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_output(*args: Any, as_json: bool, quiet: bool, traceback: bool, **options: Any) -> Any:  # noqa: ARG001
         # --traceback is read from the arguments by the group, since errors come also from parsing them
-        return command(*args, output=Output(json=as_json, quiet=quiet or as_json), **options)
+        output = Output(json=as_json, quiet=quiet or as_json)
+        with output.hearing("torchgraft"):
+            return command(*args, output=output, **options)
 
     return with_output
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO
 
 from rich.console import Console, RenderableType
@@ -62,6 +64,16 @@ class Output:
         if not self.quiet:
             self._remarks.print(Text(text) if isinstance(text, str) else text)
 
+    @contextmanager
+    def hearing(self, logger: str) -> Iterator[None]:
+        """Remark on the warnings that a library logs meanwhile."""
+        handler = _Remarks(self)
+        logging.getLogger(logger).addHandler(handler)
+        try:
+            yield
+        finally:
+            logging.getLogger(logger).removeHandler(handler)
+
     def fail(self, failure: Failure) -> None:
         """An error of one screen: what, where, the next step."""
         if self.json:
@@ -76,6 +88,15 @@ class Output:
             self._remarks.print(Text.assemble(("  in ", "dim"), clean(failure.where)))
         if failure.hint:
             self._remarks.print(Text.assemble(("  → ", "bold green"), "\n    ".join(_lines(failure.hint))))
+
+
+class _Remarks(logging.Handler):
+    def __init__(self, output: Output) -> None:
+        super().__init__(logging.WARNING)
+        self._output = output
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._output.remark(f"note: {clean(record.getMessage(), limit=1000)}")
 
 
 def _lines(text: str) -> list[str]:
