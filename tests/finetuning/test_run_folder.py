@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from torchgraft.errors import SaveError, TrainingError
+from torchgraft.errors import DataError, SaveError, TrainingError
 from torchgraft.finetuning import finetune
 
 FULL = {"recipe": "full", "lr": 0.02, "epochs": 3, "head_lr": 1.0}
@@ -90,3 +90,9 @@ def test_a_file_in_the_way(tiny, memory, tmp_path):
     (tmp_path / "run").write_text("a file")
     with pytest.raises(SaveError, match="run folder"):
         finetune(tiny(), memory, out=tmp_path / "run")
+
+
+def test_unusable_data_leaves_no_folder(tiny, memory, tmp_path):
+    with pytest.raises(DataError):
+        finetune(tiny(), (memory[0], ["a"] * 64), out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

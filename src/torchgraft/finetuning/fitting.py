@@ -59,6 +59,7 @@ def fit(job: Job, loop: Loop) -> Best:
             _Run(job, loop, best).epochs()
         finally:
             best.restore()
+            job.model.eval()
     return best
 
 

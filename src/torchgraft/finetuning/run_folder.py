@@ -30,11 +30,11 @@ class RunFolder:
     """A run's folder, complete after every epoch: each file is replaced as a whole.
 
     Args:
-        path: Made if absent.
+        path: Made by `start` if it is absent.
         overwrite: Whether an earlier run's files in it may go.
 
     Raises:
-        SaveError: It holds something else, or an earlier run that may not go, or can't be made.
+        SaveError: It holds something else, or an earlier run that may not go, or can't be read.
     """
 
     def __init__(self, path: Path, *, overwrite: bool = False) -> None:
@@ -42,11 +42,10 @@ class RunFolder:
         self._config: dict[str, Any] = {}
         self._history: list[Epoch] = []
         try:
-            path.mkdir(parents=True, exist_ok=True)
-            if any(path.iterdir()):
+            if path.exists() and any(path.iterdir()):
                 self._refuse_unless_ours(overwrite)
         except OSError as error:
-            raise SaveError(f"can't be used as a run folder: {error}", where=str(path)) from error
+            raise _unusable(path, error) from error
 
     @property
     def started(self) -> bool:
@@ -54,14 +53,22 @@ class RunFolder:
         return bool(self._config)
 
     def start(self, config: dict[str, Any]) -> None:
-        """Write what the run is going to do."""
+        """Make the folder and write what the run is going to do.
+
+        Raises:
+            SaveError: It can't be made or written to.
+        """
         versions = {"torchgraft": __version__}
         for package in _PACKAGES:
             try:
                 versions[package] = version(package)
             except PackageNotFoundError:
                 continue
-        self._clear()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._clear()
+        except OSError as error:
+            raise _unusable(self.path, error) from error
         self._config = {_MARK: 1, "status": "running", **config, "versions": versions}
         self._write("config.json", self._config)
         self._write("history.json", [])
@@ -111,3 +118,7 @@ class RunFolder:
             (self.path / name).unlink(missing_ok=True)
         if (self.path / "model").is_dir():
             shutil.rmtree(self.path / "model")
+
+
+def _unusable(path: Path, error: OSError) -> SaveError:
+    return SaveError(f"can't be used as a run folder: {error}", where=str(path))

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchgraft.errors import SaveError, TrainingError
+from torchgraft.finetuning.arguments import check_arguments
 from torchgraft.finetuning.events import Event, OnEvent
 from torchgraft.finetuning.images.readable import Unreadable
 from torchgraft.finetuning.images.sources import Data
-from torchgraft.finetuning.metrics import Evaluation, measure
 from torchgraft.finetuning.recipes import recipe_named
+from torchgraft.finetuning.reporting import Reporting, recorded, timed
 from torchgraft.finetuning.requirements import require
-from torchgraft.finetuning.result import Epoch, FinetuneResult
+from torchgraft.finetuning.result import FinetuneResult
 from torchgraft.finetuning.run_folder import RunFolder
 from torchgraft.model_info import Preprocessing, info_of
 
 if TYPE_CHECKING:
-    import torch
     from torch import nn
-
-    from torchgraft.finetuning.learning_data import LearningData
 
 __all__ = ["finetune"]
 
@@ -97,7 +90,7 @@ def finetune(
         "max_steps": max_steps,
         **options,
     }
-    _check(arguments)
+    check_arguments(arguments)
     require("PIL", "sklearn", "accelerate")
     chosen = recipe_named(recipe, options)
     from torchgraft.finetuning.engine import Engine
@@ -107,7 +100,7 @@ def finetune(
     from torchgraft.finetuning.subject import prepare_model, preprocessing_of
 
     began = time.monotonic()
-    emit = _timed(on_event, began)
+    emit = timed(on_event, began)
     engine = Engine()
     folder = RunFolder(Path(out), overwrite=overwrite) if out is not None and engine.main else None
     how = preprocessing_of(model, preprocessing)
@@ -120,7 +113,7 @@ def finetune(
         unreadable=unreadable,
         progress=lambda step, total: emit(Event("reading", step, total)),
     )
-    with seeded(seed), _recorded(folder), engine.released(model):
+    with seeded(seed), recorded(folder), engine.released(model):
         subject = prepare_model(model, found.train.classes, how)
         found = found.with_classes(subject.classes)
         if folder is not None:
@@ -135,7 +128,7 @@ def finetune(
                     "adapted": subject.adapted,
                 }
             )
-        reporting = _Reporting(model, folder, emit, found, subject.classes)
+        reporting = Reporting(model, folder, emit, found, subject.classes)
         job = Job(
             model=model.to(engine.device),
             heads=subject.heads,
@@ -180,74 +173,3 @@ def finetune(
             )
         engine.wait()
     return result
-
-
-class _Reporting:
-    """What is done with each epoch and with each best model: the run folder's part and the event's."""
-
-    def __init__(
-        self,
-        model: nn.Module,
-        folder: RunFolder | None,
-        emit: OnEvent,
-        data: LearningData,
-        classes: tuple[str, ...],
-    ) -> None:
-        self.model, self.folder, self.emit, self.data, self.classes = model, folder, emit, data, classes
-
-    def epoch(self, epoch: Epoch, total: int) -> None:
-        if self.folder is not None:
-            self.folder.add_epoch(epoch)
-        val = {
-            "loss": epoch.val_loss,
-            "accuracy": epoch.val_accuracy,
-            "balanced_accuracy": epoch.val_balanced_accuracy,
-        }
-        self.emit(Event("epoch", epoch.epoch, total, epoch.epoch, epoch.train_loss, val))
-
-    def best(self, epoch: int, probabilities: torch.Tensor) -> None:
-        if self.folder is not None:
-            self.emit(Event("saving", 0, 1, epoch))
-            self.folder.keep(self.model, epoch, self.evaluation(probabilities))
-            self.emit(Event("saving", 1, 1, epoch))
-
-    def evaluation(self, probabilities: torch.Tensor) -> Evaluation:
-        import numpy as np
-
-        labels = np.asarray(self.data.val.labels)
-        return measure(probabilities.numpy(), labels, self.classes, skipped=self.data.skipped)
-
-
-@contextmanager
-def _recorded(folder: RunFolder | None) -> Iterator[None]:
-    """However the run ends, its folder says so."""
-    try:
-        yield
-    except BaseException as error:
-        if folder is not None and folder.started:
-            stopped = isinstance(error, KeyboardInterrupt)
-            with suppress(SaveError):  # the run's own error is the one to show
-                folder.end("interrupted" if stopped else "failed", error=f"{type(error).__name__}: {error}")
-        raise
-
-
-def _timed(on_event: OnEvent | None, began: float) -> OnEvent:
-    def emit(event: Event) -> None:
-        if on_event is not None:
-            on_event(replace(event, seconds=time.monotonic() - began))
-
-    return emit
-
-
-_LEAST = {"epochs": 1, "batch_size": 1, "patience": 1, "workers": 0, "max_steps": 1}
-
-
-def _check(arguments: dict[str, Any]) -> None:
-    for name, least in _LEAST.items():
-        value = arguments[name]
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < least):
-            raise TrainingError(f"{name}={value!r} is not a whole number of at least {least}")
-    for name, zero in (("lr", False), ("weight_decay", True)):
-        value = arguments[name]
-        if value is not None and not (0 < value < math.inf or (zero and value == 0)):
-            raise TrainingError(f"{name}={value!r} is not a number above 0")
