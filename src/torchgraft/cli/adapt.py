@@ -41,10 +41,14 @@ def adapt(model: str, out: Path, labels: Path | None, output: Output, **options:
     adapted = trained_model(model, labels=names, **options)
     saved = tg.save(adapted, out)
     surgery = tg.info_of(adapted).surgery
-    steps = [", ".join(f"{key} {value}" for key, value in step.items()) for step in surgery]
+    steps = [", ".join(f"{key} {_words(value)}" for key, value in step.items()) for step in surgery]
     output.result(
         Text("\n").join(
             [Text(f"{clean(model)} → {clean(saved)}", "bold"), *(Text(clean(f"  {step}")) for step in steps)]
         ),
         lambda: {"model": model, "surgery": surgery, "saved": str(saved)},
     )
+
+
+def _words(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)

@@ -62,7 +62,10 @@ class Output:
     def remark(self, text: RenderableType) -> None:
         """Something to read while a command works. Strings are shown as they are, without markup."""
         if not self.quiet:
-            self._remarks.print(Text(text) if isinstance(text, str) else text)
+            if isinstance(text, str):
+                self._remarks.print(Text(text), soft_wrap=True)  # one line a remark, however narrow it is
+            else:
+                self._remarks.print(text)
 
     @contextmanager
     def hearing(self, logger: str) -> Iterator[None]:
