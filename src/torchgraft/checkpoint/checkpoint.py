@@ -1,0 +1,174 @@
+"""The checkpoint itself: lazy tensors by name, and the rest of the file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torchgraft.checkpoint.choosing import choose_part, find_part
+from torchgraft.checkpoint.finding import Found, find_sets
+from torchgraft.checkpoint.parts import Part, TensorSet, classify
+from torchgraft.checkpoint.rest import plain
+from torchgraft.errors import CheckpointError
+from torchgraft.formats.container import Container
+from torchgraft.tensors import Index, TensorRef
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Checkpoint"]
+
+
+class Checkpoint(Mapping[str, TensorRef]):
+    """The weights of a file, not read yet, by the names the file gives them; nothing is stripped.
+
+    Attributes:
+        path: The file, or `None` for weights in memory.
+        format: The container's name, such as `"safetensors"`; empty in memory.
+        part: Which part of the file was taken as the weights: its path, empty for the root.
+        parts: Every set of tensors in the file, and what it looks like.
+        why: Why this part was taken.
+        metadata: The rest of the file as plain data; a word stands for each tensor.
+        classes: Names of unknown classes that the file mentions. None of them was imported.
+    """
+
+    def __init__(
+        self,
+        tensors: Mapping[str, TensorRef],
+        *,
+        path: Path | None = None,
+        format: str = "",  # noqa: A002 (the attribute's name)
+        part: str = "",
+        parts: Sequence[Part] = (),
+        why: str = "",
+        metadata: Mapping[str, object] | None = None,
+        classes: Sequence[str] = (),
+        container: Container | None = None,
+    ) -> None:
+        self._tensors = {
+            key: ref if ref.name == key else replace(ref, name=key) for key, ref in tensors.items()
+        }
+        self.path = path
+        self.format = format
+        self.part = part
+        self.parts = tuple(parts)
+        self.why = why
+        self.metadata: Mapping[str, object] = dict(metadata or {})
+        self.classes = tuple(classes)
+        self._container = container
+
+    @classmethod
+    def from_container(cls, container: Container, select: str | None = None) -> Checkpoint:
+        """Find the weights in an opened file; see `torchgraft.open`."""
+        found = find_sets(container.tree, where=str(container.path))
+        where = str(container.path)
+        parts = classify(found.sets)
+        if select == ".":
+            chosen, why = _together(found), "all sets together, as asked"
+        elif select is not None:
+            part = find_part(parts, select, where=where)
+            chosen, why = found.sets[parts.index(part)], "as asked"
+        else:
+            part, why = choose_part(parts, where=where)
+            chosen = found.sets[parts.index(part)]
+        rest = plain(container.tree, found.owned)
+        metadata = rest if isinstance(rest, dict) else {}
+        return cls(
+            chosen.tensors,
+            path=container.path,
+            format=container.format,
+            part=chosen.path,
+            parts=parts,
+            why=why,
+            metadata={**container.metadata, **metadata},
+            classes=tuple(found.classes),
+            container=container,
+        )
+
+    @classmethod
+    def from_state_dict(cls, tensors: Mapping[str, torch.Tensor]) -> Checkpoint:
+        """Weights that are in memory already."""
+        return cls({key: _in_memory(key, tensor) for key, tensor in tensors.items()})
+
+    def select(self, part: str) -> Checkpoint:
+        """Another part of the same file as the weights, by its path or the end of it.
+
+        Raises:
+            NoWeightsError: There is no such part.
+        """
+        if self._container is None:
+            raise CheckpointError("weights in memory have one part only")
+        return Checkpoint.from_container(self._container, part)
+
+    def state_dict(self) -> dict[str, torch.Tensor]:
+        """Read everything. Tensors that are tied in the file are one tensor here too."""
+        tensors: dict[str, torch.Tensor] = {}
+        tied: dict[str, torch.Tensor] = {}
+        for key, ref in self.items():
+            tensor = tied.get(ref.alias) if ref.alias else None
+            tensors[key] = ref.read() if tensor is None else tensor
+            if ref.alias:
+                tied[ref.alias] = tensors[key]
+        return tensors
+
+    def __getitem__(self, key: str) -> TensorRef:
+        return self._tensors[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+    def __repr__(self) -> str:
+        return f"<Checkpoint {self.path or 'in memory'}: {len(self)} tensors>"
+
+    def __str__(self) -> str:
+        dtypes = Counter(ref.dtype for ref in self.values())
+        numel = sum(ref.numel for ref in self.values())
+        lines = [
+            f"{self.path or 'weights in memory'}" + (f" ({self.format})" if self.format else ""),
+            f"  weights: {self.part or 'the root'}, {self.why}" if self.why else "  weights",
+            f"  {len(self)} tensors, {numel:,} elements, " + ", ".join(f"{n} {d}" for d, n in dtypes.items()),
+        ]
+        lines += [
+            f"  also: {part.name or 'the root'}: {part.kind}, {part.tensors} tensors ({part.why})"
+            for part in self.parts
+            if part.name != self.part
+        ]
+        simple = {key: value for key, value in self.metadata.items() if isinstance(value, (int, float, str))}
+        lines += [f"  {key}: {str(value)[:80]}" for key, value in list(simple.items())[:8]]
+        if self.classes:
+            lines.append(f"  classes named, none run: {', '.join(self.classes[:6])}")
+        return "\n".join(lines)
+
+
+def _together(found: Found) -> TensorSet:
+    return TensorSet(
+        "",
+        {
+            f"{part.path}.{key}" if part.path else key: ref
+            for part in found.sets
+            if not part.per_parameter
+            for key, ref in part.tensors.items()
+        },
+    )
+
+
+def _in_memory(key: str, tensor: torch.Tensor) -> TensorRef:
+    detached = tensor.detach()
+
+    def fetch(index: Index) -> torch.Tensor:
+        return detached[index]
+
+    place = (detached.device, detached.data_ptr(), detached.shape, detached.stride(), detached.dtype)
+    return TensorRef(
+        key,
+        tuple(tensor.shape),
+        str(tensor.dtype).removeprefix("torch."),
+        fetch=fetch,
+        alias=str(place) if detached.numel() and not detached.is_meta else None,
+    )
