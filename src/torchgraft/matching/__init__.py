@@ -7,11 +7,13 @@ from dataclasses import replace
 from typing import get_args
 
 from torchgraft.errors import MatchError
+from torchgraft.matching.completing import completed
 from torchgraft.matching.exact import match_exact
 from torchgraft.matching.hypotheses import HYPOTHESES, Hypothesis, Mode
 from torchgraft.matching.refusals import nothing_matches
 from torchgraft.matching.renames import Renames, apply_renames
 from torchgraft.matching.result import Matching, Pair
+from torchgraft.matching.structure import match_structure
 from torchgraft.tensors import Named
 
 __all__ = ["Matching", "Mode", "Pair", "Renames", "match"]
@@ -49,6 +51,8 @@ def match(
     for hypothesis in hypotheses:
         found = hypothesis(renamed, targets, mode)
         if found is not None:
+            if hypothesis is not match_structure and mode != "exact":
+                found = completed(found, renamed, targets, mode)
             original = dict(zip(names, (source.name for source in sources), strict=True))
             return replace(
                 found,

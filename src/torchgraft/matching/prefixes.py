@@ -18,6 +18,10 @@ _SAMPLE = 64
 """Names by which a pair of prefixes is tried before all are compared."""
 
 
+_EXCHANGED_SHARE = 0.8
+"""Share of the shorter list that must agree where one prefix is exchanged for another: of two small networks
+a layer or two always do, because each is a prefix with `weight` and `bias` under it."""
+
 _NEAR = 0.5
 """Share of the best fit's tensors from which another branch is worth a note."""
 
@@ -78,7 +82,8 @@ def _most(fits: Sequence[_Fit]) -> tuple[int, int]:
 def _fits(
     ours: Sequence[str], theirs: Sequence[str], sources: Sequence[Named], targets: Sequence[Named]
 ) -> Iterator[_Fit]:
-    least = NAMES_SHARE * min(len(ours), len(theirs))
+    shorter = min(len(ours), len(theirs))
+    least = NAMES_SHARE * shorter
     by_source, by_target = _branches(ours, least), _branches(theirs, least)
     for prefix, branch in by_source.items():
         for other, there in by_target.items():
@@ -92,7 +97,8 @@ def _fits(
             found = [(index, there[rest]) for rest, index in branch.items() if rest in there]
             found.sort(key=lambda pair: pair[1])
             pairs = [(sources[s], targets[t]) for s, t in found]
-            if explains(pairs, len(ours), len(theirs)):
+            enough = _EXCHANGED_SHARE * shorter if prefix and other else least
+            if len(pairs) >= enough and explains(pairs, len(ours), len(theirs)):
                 same = sum(s.shape == t.shape for s, t in pairs)
                 if same:
                     yield _Fit((prefix, other), tuple(found), same)

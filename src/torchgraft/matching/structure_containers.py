@@ -18,6 +18,8 @@ __all__ = ["Around", "near", "split", "surroundings"]
 Around: TypeAlias = Mapping[tuple[str, ...], frozenset[int]]
 """Container → numbers of the settled pairs in it."""
 
+_Place: TypeAlias = frozenset[int]
+
 _Groups: TypeAlias = list[tuple[list[Module], list[Module]]]
 
 
@@ -39,17 +41,7 @@ def split(ours: Sequence[Module], theirs: Sequence[Module], around: tuple[Around
         The parts, equally many modules on both sides of each; `None` if the containers contradict each other.
     """
     places = [near(module, around[0]) for module in ours], [near(module, around[1]) for module in theirs]
-    fits: dict[tuple[frozenset[int], frozenset[int]], bool] = {}
-    can: dict[int, set[int]] = {}
-    for i, one in enumerate(places[0]):
-        can[i] = set()
-        for j, other in enumerate(places[1]):
-            key = (one, other)
-            if key not in fits:
-                fits[key] = one <= other or other <= one
-            if fits[key]:
-                can[i].add(j)
-    groups = _force(can, len(theirs))
+    groups = _force(places[0], places[1])
     if groups is None:
         return None
     parts = [([ours[i]], [theirs[j]]) for i, j in groups]
@@ -78,29 +70,50 @@ def near(module: Module, around: Around) -> frozenset[int]:
     return frozenset()
 
 
-def _force(can: dict[int, set[int]], count: int) -> list[tuple[int, int]] | None:
-    """Pairs that have no alternative; `None` if some module has no partner left."""
-    cannot: dict[int, set[int]] = {j: set() for j in range(count)}
-    for i, options in can.items():
-        for j in options:
-            cannot[j].add(i)
+def _force(ours: Sequence[_Place], theirs: Sequence[_Place]) -> list[tuple[int, int]] | None:
+    """Pairs (indices) that have no alternative; `None` if some module has no partner left."""
+    members: tuple[dict[_Place, list[int]], ...] = (defaultdict(list), defaultdict(list))
+    for table, places in zip(members, (ours, theirs), strict=True):
+        for index, place in enumerate(places):
+            table[place].append(index)
+    options = _options(members[0], members[1])
     forced: list[tuple[int, int]] = []
-    left, right = can, cannot
-    queue = [(0, i) for i in left] + [(1, j) for j in right]
+    queue = [(side, place) for side in (0, 1) for place in members[side]]
     while queue:
-        side, index = queue.pop()
-        table, other = (left, right) if side == 0 else (right, left)
-        if index not in table:
+        side, place = queue.pop()
+        mine, yours = members[side], members[1 - side]
+        if place not in mine:
             continue
-        if not table[index]:
+        few = [other for other in options[side][place] if other in yours]
+        free = sum(len(yours[other]) for other in few)
+        if free < len(mine[place]):
             return None
-        if len(table[index]) > 1:
+        if free > 1:
             continue
-        (partner,) = table[index]
-        forced.append((index, partner) if side == 0 else (partner, index))
-        del table[index]
-        for rival in other.pop(partner):
-            if rival in table:
-                table[rival].discard(partner)
-                queue.append((side, rival))
+        one, other = mine.pop(place)[0], yours.pop(few[0])[0]
+        forced.append((one, other) if side == 0 else (other, one))
+        queue += [(side, rival) for rival in options[1 - side][few[0]]]
+        queue += [(1 - side, rival) for rival in options[side][place]]
     return forced
+
+
+def _options(
+    ours: Mapping[_Place, object], theirs: Mapping[_Place, object]
+) -> tuple[dict[_Place, list[_Place]], dict[_Place, list[_Place]]]:
+    """For each place, either way, the places on the other side that hold it or that it holds."""
+    holding: dict[int, list[_Place]] = defaultdict(list)
+    starting: dict[int, list[_Place]] = defaultdict(list)
+    for place in theirs:
+        for number in place:
+            holding[number].append(place)
+        starting[min(place, default=-1)].append(place)
+    forth: dict[_Place, list[_Place]] = {}
+    back: dict[_Place, list[_Place]] = {place: [] for place in theirs}
+    for place in ours:
+        above = theirs if not place else holding[min(place)]  # what holds all of it holds its least number
+        below = (other for number in (-1, *place) for other in starting.get(number, ()))
+        fitting = {other for other in above if place <= other} | {other for other in below if other <= place}
+        forth[place] = list(fitting)
+        for other in fitting:
+            back[other].append(place)
+    return forth, back

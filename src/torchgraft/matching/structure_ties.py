@@ -47,7 +47,7 @@ def refuse_ties(ties: _Classes, around: tuple[Around, Around]) -> None:
         sorted(side.parts, key=first_in_file)[:2] for side in untold(order_of(ours), order_of(theirs))
     )
     names = relative_names([part.modules for part in mine]), relative_names([part.modules for part in yours])
-    rules = {".".join(old): ".".join(new) for old, new in zip(*names, strict=True)}
+    rules = {".".join(old): ".".join(new) for old, new in zip(*names, strict=True) if old and new}
     (one, two), (first, second) = ([part.modules[0].main.name for part in side] for side in (mine, yours))
     raise ambiguous(
         [(one, first), (two, second)],
