@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import math
+import os
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from torchgraft.adapting.ops import Op, Role
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from torchgraft.checkpoint import Checkpoint
     from torchgraft.planning.applying import Binding, GraftReport
 
 __all__ = ["Plan", "SourceEntry", "TargetEntry", "TargetStatus"]
@@ -29,7 +35,8 @@ class TargetEntry:
         role: Whether it belongs to a stem, a head or the body.
         status: `loaded` as it is, `adapted` by `ops`, or `fresh`: it keeps the value it has.
         why: The evidence for the pairing, or the reason why it stays fresh; one line.
-        source: The checkpoint's key, unless fresh.
+        source: The key of its partner in the checkpoint, if it has one; a fresh one's does not fit, and is
+            not used.
         source_shape: The shape there.
         source_dtype: The dtype there.
         ops: What is done on the way, in order.
@@ -52,10 +59,7 @@ class TargetEntry:
     @property
     def numel(self) -> int:
         """Number of elements."""
-        n = 1
-        for size in self.shape:
-            n *= size
-        return n
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +97,7 @@ class Plan:
     @property
     def counts(self) -> dict[str, int]:
         """How many tensors are `loaded`, `adapted`, `fresh`, `used` and `unused`."""
-        found = Counter(entry.status for entry in self.targets)
+        found: Counter[str] = Counter(entry.status for entry in self.targets)
         found.update(entry.status for entry in self.sources)
         return {status: found[status] for status in ("loaded", "adapted", "fresh", "used", "unused")}
 
@@ -109,6 +113,32 @@ class Plan:
         """The fresh tensors that nobody declared: what the gate refuses. Empty means it may be applied."""
         return tuple(entry for entry in self.targets if entry.status == "fresh" and not entry.declared)
 
+    @property
+    def summary(self) -> str:
+        """One line: how many tensors of the model are loaded, adapted and fresh."""
+        n = self.counts
+        text = (
+            f"{n['loaded']} loaded, {n['adapted']} adapted, {n['fresh']} fresh of {len(self.targets)} tensors"
+        )
+        return f"{text} ({self.coverage:.1%} of the elements); {n['unused']} of the checkpoint's unused"
+
+    def __str__(self) -> str:
+        lines = [f"{self.model} ← {self.checkpoint}", f"  matched by {self.match}", f"  {self.summary}"]
+        lines += [
+            f"  {entry.status}: {entry.name} {list(entry.shape)}: {entry.why}"
+            for entry in self.targets
+            if entry.status != "loaded"
+        ]
+        lines += [
+            f"  unused: {entry.name}: {entry.why}" for entry in self.sources if entry.status == "unused"
+        ]
+        lines += [f"  note: {note}" for note in self.notes]
+        refused = len(self.undeclared)
+        lines.append(
+            f"  refused: {refused} fresh tensors are not declared" if refused else "  ready to apply"
+        )
+        return "\n".join(lines)
+
     def __iter__(self) -> Iterator[TargetEntry]:
         return iter(self.targets)
 
@@ -122,3 +152,35 @@ class Plan:
         from torchgraft.planning.applying import apply_plan
 
         return apply_plan(self)
+
+    def bind(self, model: nn.Module, checkpoint: Checkpoint) -> Plan:
+        """The same plan for this model and these weights; `apply` checks that they fit it."""
+        from torchgraft.planning.applying import Binding
+
+        return replace(self, binding=Binding(model, checkpoint))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a JSON file: everything but the model and the weights."""
+        from torchgraft.planning.plan_json import plan_to_json
+
+        return plan_to_json(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """The inverse of `to_json`; `bind` it before it is applied."""
+        from torchgraft.planning.plan_json import plan_from_json
+
+        return plan_from_json(data)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write it as a JSON file."""
+        from torchgraft.storage.atomic import write_text_atomic
+
+        write_text_atomic(path, json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Plan:
+        """Read a plan that `save` wrote; `bind` it before it is applied."""
+        from torchgraft.planning.plan_json import read_plan
+
+        return read_plan(path)

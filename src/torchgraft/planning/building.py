@@ -1,0 +1,171 @@
+"""Decides, for every tensor, what happens: `plan` is the dry run, `graft` the dry run applied."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, TypeAlias
+
+import torch
+from torch import nn
+
+from torchgraft import checkpoint as checkpoints
+from torchgraft.checkpoint import Checkpoint
+from torchgraft.matching import Matching
+from torchgraft.matching import match as pair_names
+from torchgraft.planning.applying import Binding, GraftReport
+from torchgraft.planning.deciding import Decider
+from torchgraft.planning.declared import Declared
+from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry
+from torchgraft.planning.roles import Roles
+from torchgraft.planning.targets import targets_of
+from torchgraft.tensors import Named
+
+if TYPE_CHECKING:
+    from torchgraft.adapting import InMode
+    from torchgraft.matching import Mode, Renames
+
+__all__ = ["Weights", "as_checkpoint", "graft", "plan"]
+
+Weights: TypeAlias = Checkpoint | str | os.PathLike[str] | Mapping[str, torch.Tensor] | nn.Module
+"""What weights may be given as: an opened checkpoint, a path, a state dict, another model."""
+
+
+def plan(
+    model: nn.Module,
+    weights: Weights,
+    *,
+    rename: Renames | None = None,
+    match: Mode = "auto",
+    allow_fresh: str | Sequence[str] = (),
+    in_mode: InMode = "repeat",
+    source_labels: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    stem: str | Sequence[str] | None = None,
+    head: str | Sequence[str] | None = None,
+    example: object = None,
+) -> Plan:
+    """Say what would happen to every tensor of `model` and of `weights`. Nothing is changed.
+
+    Args:
+        model: Any module; it may be on the meta device.
+        weights: A checkpoint, its path, a state dict, or a model to take the weights from.
+        rename: Rules for the checkpoint's names, applied before matching: `{"teacher.": ""}`.
+        match: `"auto"` tries exact names, prefixes, then structure; `"exact"` only names;
+            `"order"` also trusts the order of the file where nothing else tells siblings apart.
+        allow_fresh: What may stay as it is: `"head"`, `"stem"`, or patterns of tensor names such as
+            `"aux.*"`. A head whose class count differs needs no declaration.
+        in_mode: How a stem of other input channels is filled; see `torchgraft.adapting`.
+        source_labels: Class names of the checkpoint's head, in order.
+        labels: Class names of the model's head, in order. With both, rows are carried over by name.
+        stem: The module path of the stem, where running the model can't tell.
+        head: The module path of the head, likewise.
+        example: An input to run the model on, where one can't be guessed.
+
+    Raises:
+        MatchError: Names and shapes can't be paired.
+        AmbiguousMatchError: They can in two equally good ways.
+        CheckpointError: The checkpoint can't be read.
+    """
+    source = as_checkpoint(weights)
+    targets = targets_of(model)
+    matching = pair_names(
+        [Named(ref.name, ref.shape, ref.dtype) for ref in source.values()],
+        [target.named for target in targets.values()],
+        rename=rename,
+        mode=match,
+    )
+    roles = Roles(model, stem=stem, head=head, example=example)
+    decider = Decider(
+        source=source,
+        targets=targets,
+        roles=roles,
+        declared=Declared.parse(allow_fresh),
+        in_mode=in_mode,
+        labels=(source_labels, labels) if source_labels is not None and labels is not None else None,
+    )
+    entries = decider.decide(matching)
+    return Plan(
+        model=type(model).__name__,
+        checkpoint=_describe(source),
+        match=matching.how,
+        targets=entries,
+        sources=_source_entries(source, entries, matching, decider.refused),
+        notes=(*matching.notes, *roles.notes),
+        binding=Binding(model, source),
+    )
+
+
+def graft(
+    model: nn.Module,
+    weights: Weights,
+    *,
+    rename: Renames | None = None,
+    match: Mode = "auto",
+    allow_fresh: str | Sequence[str] = (),
+    in_mode: InMode = "repeat",
+    source_labels: Sequence[str] | None = None,
+    labels: Sequence[str] | None = None,
+    stem: str | Sequence[str] | None = None,
+    head: str | Sequence[str] | None = None,
+    example: object = None,
+) -> GraftReport:
+    """Put the weights into the model: `plan(…).apply()`, with the arguments of `plan`.
+
+    Raises:
+        CoverageError: Parts of the model that nobody declared would stay untrained. The model is
+            untouched. So it is after any other error of `plan`.
+    """
+    return plan(
+        model,
+        weights,
+        rename=rename,
+        match=match,
+        allow_fresh=allow_fresh,
+        in_mode=in_mode,
+        source_labels=source_labels,
+        labels=labels,
+        stem=stem,
+        head=head,
+        example=example,
+    ).apply()
+
+
+def as_checkpoint(weights: Weights) -> Checkpoint:
+    """The weights as a checkpoint, whichever way they were given."""
+    if isinstance(weights, Checkpoint):
+        return weights
+    if isinstance(weights, nn.Module):
+        weights = weights.state_dict()
+    if isinstance(weights, Mapping):
+        tensors = {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}
+        return Checkpoint.from_state_dict(tensors)
+    return checkpoints.open(weights)
+
+
+def _describe(source: Checkpoint) -> str:
+    if source.path is None:
+        return "weights in memory"
+    return f"{source.path} [{source.part}]" if source.part else str(source.path)
+
+
+def _source_entries(
+    source: Checkpoint, entries: Sequence[TargetEntry], matching: Matching, refused: Mapping[str, str]
+) -> tuple[SourceEntry, ...]:
+    used: dict[str, str] = {}
+    for entry in entries:
+        if entry.source is not None and entry.status != "fresh":
+            used.setdefault(entry.source, entry.name)
+    unmatched = set(matching.unmatched_sources)
+
+    def state(name: str) -> tuple[str, str]:
+        if name in used:
+            return "used", f"goes to {used[name]}"
+        if name in unmatched:
+            return "unused", "the model has no place for it"
+        return "unused", refused.get(name, "its place in the model is filled by a tied tensor")
+
+    return tuple(
+        SourceEntry(name, ref.shape, ref.dtype, *state(name))  # type: ignore[arg-type]  # a literal pair
+        for name, ref in source.items()
+    )

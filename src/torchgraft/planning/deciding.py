@@ -1,0 +1,209 @@
+"""Turns a matching into one decision for each tensor of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+
+from torchgraft.adapting import InMode, find_ops, match_labels
+from torchgraft.adapting.ops import Op, Role
+from torchgraft.checkpoint import Checkpoint
+from torchgraft.errors import AdaptError
+from torchgraft.matching import Matching, Pair
+from torchgraft.planning.declared import Declared
+from torchgraft.planning.plans import TargetEntry, TargetStatus
+from torchgraft.planning.roles import Roles
+from torchgraft.planning.targets import Target
+from torchgraft.tensors import TensorRef
+
+__all__ = ["Decider"]
+
+
+@dataclass(frozen=True)
+class Decider:
+    """All that a decision depends on.
+
+    Attributes:
+        source: The checkpoint.
+        targets: The model's tensors by key.
+        roles: Tells stem, head and body apart.
+        declared: What the user allows to stay fresh.
+        in_mode: How a stem of other input channels is filled.
+        labels: Class names of the checkpoint's head and of the model's, if both are known.
+        refused: Filled on the way: why a tensor of the checkpoint that has a partner is not used.
+    """
+
+    source: Checkpoint
+    targets: Mapping[str, Target]
+    roles: Roles
+    declared: Declared
+    in_mode: InMode
+    labels: tuple[Sequence[str], Sequence[str]] | None
+    refused: dict[str, str] = field(default_factory=dict)
+
+    def decide(self, matching: Matching) -> tuple[TargetEntry, ...]:
+        """One entry for each tensor of the model, in its order."""
+        partner = {pair.target: pair for pair in matching.pairs}
+        entries: dict[str, TargetEntry] = {}
+        for key, target in self.targets.items():
+            pair = partner.get(key)
+            first = entries.get(target.tied_to) if target.tied_to else None
+            if pair is None:
+                entries[key] = self._follow(target, first) if first else self._missing(target)
+            elif (
+                first is not None
+                and first.status != "fresh"
+                and first.source
+                and not self._same(first.source, pair.source)
+            ):
+                entries[key] = self._fresh(
+                    target,
+                    f"the model ties it to {first.name}, the checkpoint holds other values for it",
+                    declared=self.declared.names(key),
+                    partner=pair.source,
+                )
+                self.refused[pair.source] = (
+                    f"the model ties its place to {first.name}, which got other values"
+                )
+            else:
+                entries[key] = self._paired(target, pair)
+            self._fill_first(entries, target, first)
+        if not self.roles.known:
+            return tuple(entries.values())
+        return tuple(replace(entry, role=self.roles.of(key)) for key, entry in entries.items())
+
+    def _fill_first(self, entries: dict[str, TargetEntry], target: Target, first: TargetEntry | None) -> None:
+        """A checkpoint may hold only a later name of a tied tensor: then the first takes it from there."""
+        entry = entries[target.named.name]
+        if first is None or first.status != "fresh" or entry.status == "fresh":
+            return
+        entries[first.name] = self._entry(
+            self.targets[first.name],
+            entry.status,
+            f"tied to {entry.name}",
+            source=self.source[entry.source or ""],
+            ops=entry.ops,
+        )
+
+    def _paired(self, target: Target, pair: Pair) -> TargetEntry:
+        ref = self.source[pair.source]
+        key, shape = target.named.name, target.named.shape
+        if not _same_kind(ref.dtype, target.named.dtype):
+            why = f"{ref.dtype} there, {target.named.dtype} here: not the same kind of number"
+            self.refused[pair.source] = why
+            return self._fresh(target, why, declared=self.declared.names(key), partner=pair.source)
+        if ref.shape == shape and not self._relabelled(key):
+            return self._entry(target, "loaded", _cast(pair.why, ref, target), source=ref)
+        role = self.roles.of(key)
+        if role == "head" and self.labels is None and ref.shape != shape and ref.shape[1:] == shape[1:]:
+            why = f"{shape[0]} classes here, {ref.shape[0]} in the checkpoint, no labels to carry rows by"
+            self.refused[pair.source] = why
+            return self._fresh(target, why, declared=True, partner=pair.source)
+        try:
+            ops = self._ops(ref, shape, role)
+        except AdaptError as error:
+            return self._unadaptable(target, pair, role, error)
+        status: TargetStatus = "adapted" if ops else "loaded"
+        steps = "; ".join(op.describe() for op in ops)
+        return self._entry(target, status, _cast(steps or pair.why, ref, target), source=ref, ops=ops)
+
+    def _ops(self, ref: TensorRef, shape: tuple[int, ...], role: Role) -> tuple[Op, ...]:
+        rows = None
+        if role == "head" and self.labels is not None:
+            rows = match_labels(*self.labels)
+        return find_ops(ref.shape, shape, role=role, in_mode=self.in_mode, rows=rows)
+
+    def _relabelled(self, key: str) -> bool:
+        """Whether the head's rows stand for other classes although their number may be the same."""
+        if self.labels is None or list(self.labels[0]) == list(self.labels[1]):
+            return False
+        return self.roles.of(key) == "head"
+
+    def _unadaptable(self, target: Target, pair: Pair, role: Role, error: AdaptError) -> TargetEntry:
+        here, there = list(target.named.shape), list(self.source[pair.source].shape)
+        self.refused[pair.source] = f"shape {there} does not fit {here}"
+        if target.requires_no_value:
+            return self._fresh(
+                target,
+                f"shape {there} in the checkpoint; the model computes its own",
+                declared=True,
+                partner=pair.source,
+            )
+        declared = self.declared.covers(role) or self.declared.names(target.named.name)
+        why = f"{error.what}; {error.hint}" if error.hint and not declared else error.what
+        return self._fresh(target, why, declared=declared, partner=pair.source)
+
+    def _missing(self, target: Target) -> TargetEntry:
+        key = target.named.name
+        if target.requires_no_value:
+            return self._fresh(target, "not in the checkpoint; the model computes its own", declared=True)
+        if self.declared.names(key):
+            return self._fresh(target, "not in the checkpoint; declared as new", declared=True)
+        role = self.roles.of(key)
+        if self.declared.covers(role):
+            return self._fresh(target, f"not in the checkpoint; {role} declared as new", declared=True)
+        return self._fresh(target, "not in the checkpoint", declared=False)
+
+    def _follow(self, target: Target, first: TargetEntry) -> TargetEntry:
+        """A further name of a tensor that was decided already."""
+        source = self.source[first.source] if first.source is not None else None
+        return self._entry(
+            target,
+            first.status,
+            f"tied to {first.name}",
+            source=source,
+            ops=first.ops,
+            declared=first.declared,
+        )
+
+    def _same(self, one: str, other: str) -> bool:
+        """Whether two tensors of the checkpoint hold the same values; reads them only if it must."""
+        a, b = self.source[one], self.source[other]
+        if one == other or (a.alias is not None and a.alias == b.alias):
+            return True
+        return a.shape == b.shape and torch.equal(a.view(), b.view())
+
+    def _fresh(self, target: Target, why: str, *, declared: bool, partner: str | None = None) -> TargetEntry:
+        source = self.source[partner] if partner is not None else None
+        return self._entry(target, "fresh", why, source=source, declared=declared)
+
+    @staticmethod
+    def _entry(
+        target: Target,
+        status: TargetStatus,
+        why: str,
+        *,
+        source: TensorRef | None = None,
+        ops: tuple[Op, ...] = (),
+        declared: bool = False,
+    ) -> TargetEntry:
+        return TargetEntry(
+            name=target.named.name,
+            shape=target.named.shape,
+            dtype=target.named.dtype,
+            buffer=target.is_buffer,
+            role="body",
+            status=status,
+            why=why,
+            source=source.name if source is not None else None,
+            source_shape=source.shape if source is not None else None,
+            source_dtype=source.dtype if source is not None else None,
+            ops=ops,
+            declared=declared,
+        )
+
+
+def _same_kind(one: str, other: str) -> bool:
+    return _kind(one) == _kind(other)
+
+
+def _kind(dtype: str) -> str:
+    if dtype.startswith(("float", "bfloat")):
+        return "float"
+    return dtype.rstrip("0123456789").removeprefix("u")
+
+
+def _cast(why: str, ref: TensorRef, target: Target) -> str:
+    return why if ref.dtype == target.named.dtype else f"{why}; {ref.dtype} → {target.named.dtype}"

@@ -1,0 +1,76 @@
+"""The tensors of a model that a checkpoint can fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.nn.parameter import is_lazy
+
+from torchgraft.errors import ModelError
+from torchgraft.tensors import Named
+
+__all__ = ["Target", "targets_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One entry of the model's state dict and the live tensor behind it.
+
+    Attributes:
+        named: Its key, shape and dtype.
+        tensor: The parameter or buffer itself.
+        owner: The module that holds it.
+        attribute: What that module calls it.
+        is_buffer: Whether it is a buffer rather than a parameter.
+        tied_to: The first key that stands for the same tensor, if this is a further one.
+    """
+
+    named: Named
+    tensor: torch.Tensor
+    owner: nn.Module
+    attribute: str
+    is_buffer: bool
+    tied_to: str | None
+
+    @property
+    def requires_no_value(self) -> bool:
+        """Whether the model computes it by itself: batch counters, index tables, masks."""
+        return self.is_buffer and not (self.tensor.is_floating_point() or self.tensor.is_complex())
+
+
+def targets_of(model: nn.Module) -> dict[str, Target]:
+    """Every tensor of `model.state_dict()`, by key, in its order.
+
+    Raises:
+        ModelError: A lazy parameter has no shape yet, or the state dict holds tensors that the model
+            computes when asked, which can't be written to.
+    """
+    owners: dict[int, tuple[nn.Module, str, bool]] = {}
+    for module in model.modules():
+        for attribute, parameter in module.named_parameters(recurse=False):
+            owners.setdefault(id(parameter), (module, attribute, False))
+        for attribute, buffer in module.named_buffers(recurse=False):
+            owners.setdefault(id(buffer), (module, attribute, True))
+    targets: dict[str, Target] = {}
+    first_key: dict[int, str] = {}
+    for key, tensor in model.state_dict(keep_vars=True).items():
+        if not isinstance(tensor, torch.Tensor):
+            continue  # get_extra_state() of some module: not weights
+        if is_lazy(tensor):
+            raise ModelError(
+                "has no shape yet (a lazy module)",
+                where=key,
+                hint="run the model once on an example before loading weights",
+            )
+        if id(tensor) not in owners:
+            raise ModelError(
+                "is computed by the model when its state dict is asked for, so it can't be written to",
+                where=key,
+                hint="load the weights before quantising or parametrising the module",
+            )
+        named = Named(key, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        targets[key] = Target(named, tensor, *owners[id(tensor)], tied_to=first_key.get(id(tensor)))
+        first_key.setdefault(id(tensor), key)
+    return targets
