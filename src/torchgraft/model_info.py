@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ModelInfo", "Preprocessing", "attach_info", "info_of"]
+__all__ = ["ModelInfo", "Preprocessing", "attach_info", "describe", "info_of"]
 
 _ATTRIBUTE = "torchgraft_info"
 
@@ -119,6 +119,25 @@ def info_of(model: nn.Module) -> ModelInfo:
     """What the model remembers; an empty `ModelInfo` for a model torchgraft has not touched."""
     info = getattr(model, _ATTRIBUTE, None)
     return info if isinstance(info, ModelInfo) else ModelInfo()
+
+
+def describe(
+    model: nn.Module,
+    *,
+    labels: Sequence[str] | None = None,
+    preprocessing: Preprocessing | None = None,
+) -> nn.Module:
+    """Tell a model its class names or its preprocessing; what is `None` stays as it was.
+
+    `predict`, `evaluate` and `finetune` use both, and `save` keeps them. Returns the model.
+    """
+    info = info_of(model)
+    if labels is not None:
+        info = replace(info, labels=tuple(labels))
+    if preprocessing is not None:
+        info = replace(info, preprocessing=preprocessing)
+    attach_info(model, info)
+    return model
 
 
 def attach_info(model: nn.Module, info: ModelInfo) -> None:

@@ -1,0 +1,90 @@
+"""timm's models and their published weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import nn
+
+from torchgraft.errors import MissingDependencyError, ModelError
+from torchgraft.model_info import Preprocessing
+from torchgraft.zoo.sources import Published, nearest
+
+__all__ = ["TimmSource"]
+
+
+class TimmSource:
+    """timm's registry. Names may carry a tag, as in `resnet18.a1_in1k`."""
+
+    def build(self, name: str, arguments: Mapping[str, Any]) -> nn.Module:
+        """The model, randomly initialised; nothing is downloaded."""
+        timm = _timm()
+        if not timm.is_model(name.partition(".")[0]):
+            raise nearest(name, timm.list_models(), prefix="timm")
+        try:
+            return cast(nn.Module, timm.create_model(name, pretrained=False, **arguments))
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ModelError(f"can't be built: {error}", where=f"timm/{name}") from error
+
+    def preprocessing(self, name: str) -> Preprocessing | None:
+        """What the default weights expect."""
+        config = _timm().get_pretrained_cfg(name, allow_unregistered=True)
+        return _preprocessing(config) if config is not None else None
+
+    def published(self, name: str, weights: str) -> Published:
+        """The weights of a tag of this model, such as `a1_in1k`, or the default ones."""
+        timm = _timm()
+        architecture, _, tag = name.partition(".")
+        if not timm.is_model(architecture):
+            raise nearest(name, timm.list_models(), prefix="timm")
+        wanted = name if weights == "DEFAULT" else f"{architecture}.{weights}"
+        tagged = timm.list_pretrained(f"{architecture}.*") + timm.list_pretrained(architecture)
+        config = timm.get_pretrained_cfg(wanted, allow_unregistered=True)
+        if config is None or (weights != "DEFAULT" and wanted not in tagged) or not config.has_weights:
+            tags = [full.partition(".")[2] for full in tagged]
+            hint = f"it has {', '.join(['DEFAULT', *filter(None, tags)])}" if tagged else "it has none"
+            raise ModelError(
+                f"has no published weights {weights if weights != 'DEFAULT' else tag!r}",
+                where=f"timm/{name}",
+                hint=hint,
+            )
+        hub = (config.hf_hub_id, config.hf_hub_filename or "model.safetensors") if config.hf_hub_id else None
+        return Published(
+            name=f"{architecture}.{config.tag}" if config.tag else architecture,
+            url=config.url or None,
+            hub=hub,
+            preprocessing=_preprocessing(config),
+            labels=_labels(config),
+        )
+
+
+def _timm() -> Any:
+    try:
+        import timm
+    except ImportError as error:
+        raise MissingDependencyError(
+            "timm is not installed", hint="pip install 'torchgraft[vision]'"
+        ) from error
+    return timm
+
+
+def _preprocessing(config: Any) -> Preprocessing:
+    _, height, width = config.input_size
+    return Preprocessing(
+        size=(height, width),
+        crop=float(config.crop_pct),
+        interpolation=config.interpolation if config.interpolation in ("bilinear", "nearest") else "bicubic",
+        mean=tuple(config.mean),
+        std=tuple(config.std),
+    )
+
+
+def _labels(config: Any) -> tuple[str, ...] | None:
+    """Class names where they are ImageNet's thousand, which timm ships; other lists are not published."""
+    if config.num_classes != 1000:
+        return None
+    from timm.data.imagenet_info import ImageNetInfo
+
+    info = ImageNetInfo()
+    return tuple(info.index_to_description(index) for index in range(1000))

@@ -1,0 +1,93 @@
+"""torchvision's models and their published weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+from torch import nn
+
+from torchgraft.errors import MissingDependencyError, ModelError
+from torchgraft.model_info import Preprocessing
+from torchgraft.zoo.sources import Published, nearest
+
+__all__ = ["TorchvisionSource"]
+
+
+class TorchvisionSource:
+    """Builders of `torchvision.models`, classification and others."""
+
+    def build(self, name: str, arguments: Mapping[str, Any]) -> nn.Module:
+        """The model, randomly initialised; nothing is downloaded."""
+        models = _models()
+        known = models.list_models()
+        if name not in known:
+            raise nearest(name, known, prefix="torchvision")
+        extra: dict[str, Any] = {"weights": None}
+        if "weights_backbone" in _parameters(models.get_model_builder(name)):
+            extra["weights_backbone"] = None
+        if name in ("googlenet", "inception_v3"):
+            extra["init_weights"] = False  # their own slow one is deprecated; layers initialise themselves
+        try:
+            return cast(nn.Module, models.get_model(name, **(extra | dict(arguments))))
+        except (TypeError, ValueError) as error:
+            raise ModelError(f"can't be built: {error}", where=f"torchvision/{name}") from error
+
+    def preprocessing(self, name: str) -> Preprocessing | None:
+        """What the default weights expect."""
+        models = _models()
+        if name not in models.list_models():
+            return None
+        default = getattr(models.get_model_weights(name), "DEFAULT", None)
+        return _preprocessing(default) if default is not None else None
+
+    def published(self, name: str, weights: str) -> Published:
+        """A member of the model's weights enumeration, such as `IMAGENET1K_V2`, or the default one."""
+        models = _models()
+        if name not in models.list_models():
+            raise nearest(name, models.list_models(), prefix="torchvision")
+        enumeration = models.get_model_weights(name)
+        if weights not in enumeration.__members__ and not hasattr(enumeration, weights):
+            known = ", ".join(["DEFAULT", *enumeration.__members__])
+            raise ModelError(
+                f"has no weights {weights!r}", where=f"torchvision/{name}", hint=f"it has {known}"
+            )
+        member = getattr(enumeration, weights)
+        labels = member.meta.get("categories")
+        return Published(
+            name=f"{enumeration.__name__}.{member.name}",
+            url=member.url,
+            preprocessing=_preprocessing(member),
+            labels=tuple(labels) if labels else None,
+        )
+
+
+def _models() -> Any:
+    try:
+        from torchvision import models
+    except ImportError as error:
+        raise MissingDependencyError(
+            "torchvision is not installed", hint="pip install 'torchgraft[vision]'"
+        ) from error
+    return models
+
+
+def _parameters(builder: Any) -> Mapping[str, Any]:
+    import inspect
+
+    return inspect.signature(builder).parameters
+
+
+def _preprocessing(member: Any) -> Preprocessing | None:
+    """Read the settings off torchvision's own transform object."""
+    transform = member.transforms()
+    crop, resize = getattr(transform, "crop_size", None), getattr(transform, "resize_size", None)
+    if not crop or not resize or not hasattr(transform, "mean"):
+        return None  # detection and video transforms are not a centre crop
+    return Preprocessing(
+        size=(crop[0], crop[-1]),
+        crop=crop[0] / resize[0],
+        interpolation=transform.interpolation.value,
+        mean=tuple(transform.mean),
+        std=tuple(transform.std),
+    )

@@ -1,0 +1,95 @@
+"""`load`: the model that `save` wrote, rebuilt."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from torchgraft import checkpoint as checkpoints
+from torchgraft.anatomy import adapt
+from torchgraft.checkpoint import Checkpoint
+from torchgraft.errors import CheckpointError, ModelError
+from torchgraft.model_info import ModelInfo, attach_info, info_of
+from torchgraft.planning import plan
+from torchgraft.saving import DESCRIPTION_KEY, WEIGHTS_FILE
+from torchgraft.zoo.creating import check_arguments, fill
+from torchgraft.zoo.sources import find_source
+
+__all__ = ["load"]
+
+
+def load(
+    path: str | os.PathLike[str], *, model: nn.Module | None = None, builder: str | None = None
+) -> nn.Module:
+    """Give back the model of a folder or `.safetensors` file that `save` wrote, in evaluation mode.
+
+    Args:
+        path: The folder, or the file.
+        model: The model to fill, where torchgraft did not build it itself.
+        builder: `"your_module:function"`, said again: a file is not trusted to name code to run.
+
+    Raises:
+        CheckpointError: It is not such a folder or file, or is damaged.
+        ModelError: It does not say how its model is built, and neither do you.
+        CoverageError: The weights don't cover the model.
+    """
+    weights = Path(path) / WEIGHTS_FILE if Path(path).is_dir() else Path(path)
+    checkpoint = checkpoints.open(weights)
+    info = _read_info(checkpoint)
+    if model is not None:
+        plan(model, checkpoint).apply()
+        origin = info_of(model)
+        attach_info(
+            model,
+            replace(info, builder=origin.builder, builder_args=origin.builder_args, surgery=origin.surgery),
+        )
+        return model.eval()
+    name = _trusted(info, builder, where=str(path))
+    check_arguments(info.builder_args)
+    source, inner = find_source(name)
+
+    def build() -> nn.Module:
+        built = source.build(inner, info.builder_args)
+        for step in info.surgery:
+            adapt(built, **step)
+        return built
+
+    rebuilt = fill(build, replace(info, builder=name), checkpoint)
+    attach_info(rebuilt, replace(info, builder=name))
+    return rebuilt.eval()
+
+
+def _read_info(checkpoint: Checkpoint) -> ModelInfo:
+    text = checkpoint.metadata.get(DESCRIPTION_KEY)
+    try:
+        data: Mapping[str, Any] = json.loads(str(text)) if text is not None else {}
+        return ModelInfo.from_json(data["info"]) if data.get("info") else ModelInfo()
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"its description of the model is damaged: {error}", where=str(checkpoint.path)
+        ) from error
+
+
+def _trusted(info: ModelInfo, builder: str | None, *, where: str) -> str:
+    if info.builder is None and builder is None:
+        raise ModelError(
+            "does not say how its model is built",
+            where=where,
+            hint="build the model yourself and pass it: torchgraft.load(path, model=your_model)",
+        )
+    if builder is not None:
+        return builder
+    assert info.builder is not None
+    if ":" in info.builder:
+        raise ModelError(
+            f"was built by {info.builder!r}, and a file is not trusted to name code to run",
+            where=where,
+            hint=f"if you trust it, say so: torchgraft.load(path, builder={info.builder!r})",
+        )
+    return info.builder
