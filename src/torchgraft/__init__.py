@@ -29,11 +29,11 @@ if TYPE_CHECKING:
         UnsafeCheckpointError,
     )
     from torchgraft.finetuning import evaluate, finetune, predict
-    from torchgraft.model_info import ModelInfo, Preprocessing, info_of
+    from torchgraft.model_info import ModelInfo, Preprocessing, describe, info_of
     from torchgraft.planning import Plan, graft, plan
-    from torchgraft.saving import load, save
+    from torchgraft.saving import save
     from torchgraft.tensors import TensorRef
-    from torchgraft.zoo import create_model
+    from torchgraft.zoo import create_model, load
 
 __version__ = "0.1.0"
 
@@ -45,12 +45,13 @@ _HOME = {
     "TensorRef": "tensors",
     "adapt": "anatomy",
     "create_model": "zoo",
+    "describe": "model_info",
     "evaluate": "finetuning",
     "examine": "anatomy",
     "finetune": "finetuning",
     "graft": "planning",
     "info_of": "model_info",
-    "load": "saving",
+    "load": "zoo",
     "open": "checkpoint",
     "plan": "planning",
     "predict": "finetuning",
@@ -104,6 +105,7 @@ __all__ = [
     "__version__",
     "adapt",
     "create_model",
+    "describe",
     "evaluate",
     "examine",
     "finetune",

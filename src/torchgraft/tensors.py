@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DTYPE_BITS", "Index", "Named", "TensorRef"]
 
-Index: TypeAlias = int | slice | EllipsisType | None | tuple[int | slice | EllipsisType | None, ...]
+Index: TypeAlias = int | slice | EllipsisType | tuple[int | slice | EllipsisType | None, ...] | None
 """What `tensor[...]` takes: whole numbers, slices, `...` and tuples of them."""
 
 DTYPE_BITS: dict[str, int] = {

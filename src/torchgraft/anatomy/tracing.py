@@ -194,6 +194,8 @@ def _tensors(value: object) -> Iterator[torch.Tensor]:
     elif is_dataclass(value) and not isinstance(value, type):
         for entry in fields(value):
             yield from _tensors(getattr(value, entry.name))
+    elif isinstance(logits := getattr(value, "logits", None), torch.Tensor):
+        yield logits  # an output object of a class of its own
 
 
 def _storage(tensor: torch.Tensor) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from torchgraft.errors import DataError
+from torchgraft.errors import AnatomyError, DataError
 from torchgraft.finetuning.images.image_set import Images
 from torchgraft.finetuning.outputs import eval_mode, logits_of
 from torchgraft.finetuning.scoring import device_of
@@ -80,6 +80,12 @@ def prepare_model(model: nn.Module, classes: Sequence[str], how: Preprocessing) 
 
     example = torch.zeros(1, how.channels, *how.size, device=device_of(model))
     heads = examine(model, example=example).heads
+    if not heads:
+        raise AnatomyError(
+            "no layer was found that gives the classes",
+            where=type(model).__name__,
+            hint="fine-tuning is for image classifiers; end the model in a layer, or adapt it with head=…",
+        )
     known = info_of(model).labels
     adapted = ""
     if known is not None and sorted(known) == sorted(classes):
