@@ -26,7 +26,7 @@ def net(width: int = 4) -> dict[str, TensorRef]:
 
 
 def opened(tree: object, select: str | None = None) -> Checkpoint:
-    return Checkpoint.from_container(Container(Path("x.pth"), "zip", tree), select)
+    return Checkpoint.from_container(Container("x.pth", Path("x.pth"), "zip", tree), select)
 
 
 ADAM = {

@@ -55,10 +55,13 @@ class TensorRef(Named):
         fetch: Gives the tensor that an index selects. It may share memory with the file's mapping
             (privately: writing to it never reaches the file).
         alias: Equal for tensors that are the same view of the same stored bytes (tied weights).
+        layout: How its dimensions are ordered, where the library that wrote it is known to order them in
+            another way than PyTorch: `"HWIO"` for a convolution's kernel, `"IO"` for a dense layer's.
     """
 
     fetch: Callable[[Index], torch.Tensor] = field(kw_only=True, repr=False, compare=False)
     alias: str | None = field(default=None, kw_only=True, repr=False)
+    layout: str = field(default="", kw_only=True, repr=False)
 
     @property
     def nbytes(self) -> int:

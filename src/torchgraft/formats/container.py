@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from torchgraft.storage.local import MappedFile
+from torchgraft.formats.zip_directory import Entry
+from torchgraft.storage.byte_file import ByteFile
 
-__all__ = ["Container", "Format", "Placeholder"]
+__all__ = ["Container", "FolderFormat", "Format", "Placeholder", "ZipFormat"]
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +34,8 @@ class Container:
     """An opened file.
 
     Attributes:
-        path: The file.
+        name: Its path or address, for messages.
+        path: Where it is on this machine, if it is.
         format: The container's name, such as `"safetensors"`.
         tree: Dicts, lists, numbers, strings, `Placeholder`s, and a `TensorRef` for each tensor. A ref
             has its name only where the container itself names tensors; in a pickle the place in the
@@ -42,7 +44,8 @@ class Container:
         metadata: What the container itself says beside the tree, such as safetensors' header strings.
     """
 
-    path: Path
+    name: str
+    path: Path | None
     format: str
     tree: object
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -60,4 +63,34 @@ class Format:
 
     name: str
     recognise: Callable[[bytes], bool]
-    read: Callable[[MappedFile], Container]
+    read: Callable[[ByteFile], Container]
+
+
+@dataclass(frozen=True, slots=True)
+class ZipFormat:
+    """A kind of container that is a zip archive.
+
+    Attributes:
+        name: Its name, such as `"torch zip"`.
+        recognise: Whether an archive with entries of these names is one.
+        read: Opens such an archive, whose directory has been read. Raises `CheckpointError`.
+    """
+
+    name: str
+    recognise: Callable[[Collection[str]], bool]
+    read: Callable[[ByteFile, Mapping[str, Entry]], Container]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFormat:
+    """A kind of container of several files in a folder.
+
+    Attributes:
+        name: Its name, such as `"safetensors shards"`.
+        recognise: Whether this folder is one.
+        read: Opens it. Raises `CheckpointError`.
+    """
+
+    name: str
+    recognise: Callable[[Path], bool]
+    read: Callable[[Path], Container]

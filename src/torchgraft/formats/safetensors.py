@@ -10,7 +10,7 @@ import math
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, Format
 from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
-from torchgraft.storage.local import MappedFile
+from torchgraft.storage.byte_file import ByteFile
 from torchgraft.tensors import DTYPE_BITS, TensorRef
 
 __all__ = ["SAFETENSORS"]
@@ -29,8 +29,8 @@ def _recognise(head: bytes) -> bool:
     return head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 40
 
 
-def _read(file: MappedFile) -> Container:
-    where = str(file.path)
+def _read(file: ByteFile) -> Container:
+    where = file.name
     length = int.from_bytes(file.view(0, 8), "little")
     if length > _MAX_HEADER:
         raise UnsafeCheckpointError(
@@ -61,7 +61,7 @@ def _read(file: MappedFile) -> Container:
             where=where,
             hint="the file may be truncated: download or save it again",
         )
-    return Container(file.path, "safetensors", tree, metadata)
+    return Container(file.name, file.path, "safetensors", tree, metadata)
 
 
 def _parse(raw: bytes, where: str) -> dict[str, object]:

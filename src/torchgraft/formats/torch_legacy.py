@@ -7,7 +7,7 @@ from torchgraft.formats.container import Container, Format
 from torchgraft.formats.pickles import read_pickle
 from torchgraft.formats.pickles.persistent import StorageId, storage_id
 from torchgraft.formats.stored_tensor import Storage
-from torchgraft.storage.local import MappedFile
+from torchgraft.storage.byte_file import ByteFile
 from torchgraft.tensors import DTYPE_BITS
 
 __all__ = ["TORCH_LEGACY"]
@@ -26,30 +26,30 @@ def _recognise(head: bytes) -> bool:
     return value == _MAGIC
 
 
-def _read(file: MappedFile) -> Container:
-    where = str(file.path)
+def _read(file: ByteFile) -> Container:
+    where = file.name
     storages = _Storages(file)
-    _, at = read_pickle(file.mapping, where=where)
-    protocol, at = read_pickle(file.mapping, where=where, start=at)
+    _, at = read_pickle(file.data, where=where)
+    protocol, at = read_pickle(file.data, where=where, start=at)
     if protocol != _PROTOCOL:
         raise CorruptCheckpointError("it is of a version of the format that is not known", where=where)
-    machine, at = read_pickle(file.mapping, where=where, start=at)
+    machine, at = read_pickle(file.data, where=where, start=at)
     if isinstance(machine, dict) and machine.get("little_endian") is False:
         raise CorruptCheckpointError(
             "it was saved on a big-endian machine",
             where=where,
             hint="torch.load it on such a machine, and save it as safetensors there",
         )
-    tree, at = read_pickle(file.mapping, where=where, start=at, persistent=storages.find)
-    keys, at = read_pickle(file.mapping, where=where, start=at)
+    tree, at = read_pickle(file.data, where=where, start=at, persistent=storages.find)
+    keys, at = read_pickle(file.data, where=where, start=at)
     storages.locate(keys, at)
-    return Container(file.path, "torch legacy", tree)
+    return Container(file.name, file.path, "torch legacy", tree)
 
 
 class _Storages:
     """The storages that the pickle refers to; where their bytes are is known only when it has been read."""
 
-    def __init__(self, file: MappedFile) -> None:
+    def __init__(self, file: ByteFile) -> None:
         self._file = file
         self._ids: dict[str, StorageId] = {}
         self._known: dict[tuple[object, ...], Storage] = {}
@@ -78,12 +78,12 @@ class _Storages:
             return self._file.view(self._places[wanted.key] + start * width, numel * width)
 
         name = f"{wanted.key}+{start}" if start else wanted.key
-        where = f"{self._file.path}: storage {wanted.key[:100]}"
+        where = f"{self._file.name}: storage {wanted.key[:100]}"
         return Storage(where, name, wanted.dtype, numel * width, load)
 
     def locate(self, keys: object, at: int) -> None:
         """Walk the storages: for each key, in this order, a count of elements in 8 bytes and the bytes."""
-        where = str(self._file.path)
+        where = str(self._file.name)
         if not isinstance(keys, list):
             raise CorruptCheckpointError("the list of storages is missing", where=where)
         for key in keys:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection, Mapping
 
-from torchgraft.errors import CorruptCheckpointError, UnknownFormatError, UnsafeCheckpointError
-from torchgraft.formats.container import Container, Format
-from torchgraft.formats.look_alikes import identify_zip
+from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.container import Container, ZipFormat
 from torchgraft.formats.pickles import read_pickle
 from torchgraft.formats.pickles.persistent import StorageId, storage_id
 from torchgraft.formats.stored_tensor import Storage
-from torchgraft.formats.zip_directory import Entry, read_directory
-from torchgraft.storage.local import MappedFile
+from torchgraft.formats.zip_directory import Entry
+from torchgraft.storage.byte_file import ByteFile
 
 __all__ = ["TORCH_ZIP"]
 
@@ -19,41 +19,36 @@ _MAX_INFLATED_PICKLE = 1 << 24
 _HONEST_RATIO = 64  # pickles of tensors are repetitive, but not endlessly so
 
 
-def _recognise(head: bytes) -> bool:
-    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+def _recognise(names: Collection[str]) -> bool:
+    return any(_is_pickle(name) for name in names)
 
 
-def _read(file: MappedFile) -> Container:
-    entries = read_directory(file)
-    if alike := identify_zip(entries):
-        raise UnknownFormatError(f"this is {alike[0]}", where=str(file.path), hint=alike[1])
+def _read(file: ByteFile, entries: Mapping[str, Entry]) -> Container:
     roots = [name.removesuffix("data.pkl") for name in entries if name.count("/") < 2 and _is_pickle(name)]
     if len(roots) != 1:
-        raise CorruptCheckpointError(f"the archive has {len(roots)} data.pkl", where=str(file.path))
+        raise CorruptCheckpointError(f"the archive has {len(roots)} data.pkl", where=file.name)
     root = roots[0]
     order = entries.get(f"{root}byteorder")
     if order is not None and bytes(order.view()[:16]).strip() != b"little":
         raise CorruptCheckpointError(
             "it was saved on a big-endian machine",
-            where=str(file.path),
+            where=file.name,
             hint="torch.load it with PyTorch, which swaps the bytes, and torch.save it again",
         )
     pickle = entries[f"{root}data.pkl"]
     if pickle.deflated and pickle.size > max(_MAX_INFLATED_PICKLE, _HONEST_RATIO * pickle.stored):
-        raise UnsafeCheckpointError(
-            "its pickle inflates to far more than a pickle would", where=str(file.path)
-        )
+        raise UnsafeCheckpointError("its pickle inflates to far more than a pickle would", where=file.name)
     data = bytes(pickle.view())
     # 0: the writer was told not to compute it (torch.utils.serialization.config.save.compute_crc32).
     if pickle.crc and zlib.crc32(data) != pickle.crc:
         raise CorruptCheckpointError(
             "its pickle is not what its checksum says",
-            where=str(file.path),
+            where=file.name,
             hint="download or save it again",
         )
     storages = _Storages(entries, f"{root}data/")
-    tree, _ = read_pickle(data, where=f"{file.path}: {pickle.name}", persistent=storages.find)
-    return Container(file.path, "torch zip", tree)
+    tree, _ = read_pickle(data, where=f"{file.name}: {pickle.name}", persistent=storages.find)
+    return Container(file.name, file.path, "torch zip", tree)
 
 
 def _is_pickle(name: str) -> bool:
@@ -63,7 +58,7 @@ def _is_pickle(name: str) -> bool:
 class _Storages:
     """Looks up the storages that the pickle refers to."""
 
-    def __init__(self, entries: dict[str, Entry], folder: str) -> None:
+    def __init__(self, entries: Mapping[str, Entry], folder: str) -> None:
         self._entries = entries
         self._folder = folder
         self._known: dict[tuple[str, str], Storage] = {}
@@ -79,10 +74,10 @@ class _Storages:
             raise ValueError(f"storage {wanted.key[:100]!r} needs {wanted.nbytes} bytes and has {entry.size}")
         known = self._known.get((wanted.key, wanted.dtype))
         if known is None or known.nbytes != wanted.nbytes:
-            where = f"{entry.file.path}: {entry.name}"
+            where = f"{entry.file.name}: {entry.name}"
             known = Storage(where, wanted.key, wanted.dtype, wanted.nbytes, entry.view)
             self._known[wanted.key, wanted.dtype] = known
         return known
 
 
-TORCH_ZIP = Format("torch zip", _recognise, _read)
+TORCH_ZIP = ZipFormat("torch zip", _recognise, _read)

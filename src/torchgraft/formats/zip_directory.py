@@ -11,9 +11,9 @@ import zlib
 from dataclasses import dataclass
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
-from torchgraft.storage.local import MappedFile
+from torchgraft.storage.byte_file import ByteFile
 
-__all__ = ["Entry", "read_directory"]
+__all__ = ["Entry", "is_zip", "read_directory"]
 
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR64 = struct.Struct("<4sLQL")
@@ -39,7 +39,7 @@ class Entry:
         crc: Its CRC-32.
     """
 
-    file: MappedFile
+    file: ByteFile
     name: str
     offset: int
     stored: int
@@ -52,7 +52,7 @@ class Entry:
         raw = self.file.view(self.offset, self.stored)
         if not self.deflated:
             return raw
-        where = f"{self.file.path}: {self.name}"
+        where = f"{self.file.name}: {self.name}"
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
             data = bytearray(inflater.decompress(raw, self.size + 1))
@@ -63,21 +63,27 @@ class Entry:
         return memoryview(data)
 
 
-def read_directory(file: MappedFile) -> dict[str, Entry]:
+def is_zip(head: bytes) -> bool:
+    """Whether a file that begins so claims to be a zip archive."""
+    return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
+
+
+def read_directory(file: ByteFile) -> dict[str, Entry]:
     """All entries by name, in the directory's order.
 
     Raises:
         CorruptCheckpointError: The archive is truncated, or its directory and entries differ.
         UnsafeCheckpointError: Entries overlap, share a name, or claim an impossible compression.
     """
-    where = str(file.path)
+    where = file.name
     try:
         count, start, end = _find_directory(file)
+        directory = file.data[start:end]
         entries: dict[str, Entry] = {}
         spans: list[tuple[int, int]] = []
-        at = start
+        at = 0
         for _ in range(count):
-            entry, span, at = _read_entry(file, at, end)
+            entry, span, at = _read_entry(file, directory, at)
             if entry.name in entries:
                 raise UnsafeCheckpointError(f"two entries are called {entry.name!r}", where=where)
             entries[entry.name] = entry
@@ -91,9 +97,9 @@ def read_directory(file: MappedFile) -> dict[str, Entry]:
     return entries
 
 
-def _find_directory(file: MappedFile) -> tuple[int, int, int]:
+def _find_directory(file: ByteFile) -> tuple[int, int, int]:
     """Number of entries, and where the directory begins and ends."""
-    tail = file.mapping[max(0, file.size - 65557) :]
+    tail = file.data[max(0, file.size - 65557) :]
     found = len(tail)
     while True:
         found = tail.rfind(b"PK\x05\x06", 0, found)
@@ -105,11 +111,13 @@ def _find_directory(file: MappedFile) -> tuple[int, int, int]:
             break
     end = file.size - len(tail) + found
     _, disk, first_disk, _, count, size, start, _ = _END.unpack_from(tail, found)
-    if end >= _LOCATOR64.size and file.mapping[end - 20 : end - 16] == b"PK\x06\x07":
-        _, _, end64, _ = _LOCATOR64.unpack_from(file.mapping, end - 20)
-        if end64 + _END64.size > end - 20 or file.mapping[end64 : end64 + 4] != b"PK\x06\x06":
+    if end >= _LOCATOR64.size and file.data[end - 20 : end - 16] == b"PK\x06\x07":
+        _, _, end64, _ = _LOCATOR64.unpack(file.data[end - 20 : end])
+        if end64 + _END64.size > end - 20 or file.data[end64 : end64 + 4] != b"PK\x06\x06":
             raise ValueError("its end record is missing")
-        _, _, _, _, disk, first_disk, _, count, size, start = _END64.unpack_from(file.mapping, end64)
+        _, _, _, _, disk, first_disk, _, count, size, start = _END64.unpack(
+            file.data[end64 : end64 + _END64.size]
+        )
         end = end64
     if disk or first_disk:
         raise ValueError("it is one of several volumes")
@@ -118,9 +126,8 @@ def _find_directory(file: MappedFile) -> tuple[int, int, int]:
     return count, start, start + size
 
 
-def _read_entry(file: MappedFile, at: int, end: int) -> tuple[Entry, tuple[int, int], int]:
+def _read_entry(file: ByteFile, directory: bytes, at: int) -> tuple[Entry, tuple[int, int], int]:
     """The entry whose directory record is at `at`, the span it takes, and where the next record is."""
-    data = file.mapping
     (
         magic,
         _,
@@ -139,27 +146,29 @@ def _read_entry(file: MappedFile, at: int, end: int) -> tuple[Entry, tuple[int, 
         _,
         _,
         local,
-    ) = _CENTRAL.unpack_from(data, at)
+    ) = _CENTRAL.unpack_from(directory, at)
     after = at + 46 + name_size + extra_size + note_size
-    if magic != b"PK\x01\x02" or after > end:
+    if magic != b"PK\x01\x02" or after > len(directory):
         raise ValueError("a directory record is damaged")
-    raw_name = data[at + 46 : at + 46 + name_size]
+    raw_name = directory[at + 46 : at + 46 + name_size]
     if 0xFFFFFFFF in (stored, size, local):
-        extra = data[at + 46 + name_size : at + 46 + name_size + extra_size]
+        extra = directory[at + 46 + name_size : at + 46 + name_size + extra_size]
         size, stored, local = _large(extra, size, stored, local)
     name = raw_name.decode("utf-8")
     if disk or flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
         raise ValueError(f"entry {name[:200]!r} is encrypted or compressed in an uncommon way")
     if local + 30 > file.size:
         raise ValueError(f"entry {name[:200]!r} lies outside of it")
+    header = file.data[local : local + 30 + name_size]
     magic, _, flags, local_method, _, _, _, local_stored, local_size, local_name, local_extra = (
-        _LOCAL.unpack_from(data, local)
+        _LOCAL.unpack_from(header)
     )
     offset = local + 30 + local_name + local_extra
     same = (
         magic == b"PK\x03\x04"
         and local_method == method
-        and data[local + 30 : local + 30 + local_name] == raw_name
+        and local_name == name_size
+        and header[30:] == raw_name
         and (local_stored in (stored, 0xFFFFFFFF) or (flags & _SIZES_FOLLOW and not local_stored))
         and (local_size in (size, 0xFFFFFFFF) or (flags & _SIZES_FOLLOW and not local_size))
         and (method == _DEFLATED or size == stored)
@@ -168,7 +177,7 @@ def _read_entry(file: MappedFile, at: int, end: int) -> tuple[Entry, tuple[int, 
         raise ValueError(f"entry {name[:200]!r} is not what the directory says")
     if size > stored * _MAX_RATIO:
         raise UnsafeCheckpointError(
-            f"entry {name[:200]!r} claims to inflate {stored} bytes to {size}", where=str(file.path)
+            f"entry {name[:200]!r} claims to inflate {stored} bytes to {size}", where=file.name
         )
     return Entry(file, name, offset, stored, size, method == _DEFLATED, crc), (local, offset + stored), after
 
@@ -187,9 +196,9 @@ def _large(extra: bytes, *values: int) -> tuple[int, int, int]:
     return size, stored, local
 
 
-def _damaged(file: MappedFile, what: str) -> CorruptCheckpointError:
+def _damaged(file: ByteFile, what: str) -> CorruptCheckpointError:
     return CorruptCheckpointError(
         f"the zip archive is truncated or damaged: {what}",
-        where=str(file.path),
+        where=file.name,
         hint="download or save it again",
     )

@@ -28,14 +28,14 @@ class MappedFile:
     Attributes:
         path: The file.
         size: Its length in bytes.
-        mapping: The mapped bytes: indexing gives a number, slicing a copy, `find` searches.
+        data: The mapped bytes: indexing gives a number, slicing a copy, `find` searches.
 
     Raises:
         CheckpointError: It can't be opened, or is a folder, a pipe or a device.
         CorruptCheckpointError: It is empty.
     """
 
-    __slots__ = ("mapping", "path", "size")
+    __slots__ = ("data", "path", "size")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -52,7 +52,7 @@ class MappedFile:
                     raise CorruptCheckpointError(
                         "the file is empty (0 bytes)", where=str(self.path), hint="download or save it again"
                     )
-                self.mapping = _map(descriptor)
+                self.data = _map(descriptor)
             finally:
                 os.close(descriptor)
         except FileNotFoundError as error:
@@ -63,6 +63,11 @@ class MappedFile:
             ) from error
         except (OSError, ValueError) as error:  # ValueError: a path with a null character
             raise CheckpointError(f"can't be opened: {error}", where=str(self.path)) from error
+
+    @property
+    def name(self) -> str:
+        """Its path, for messages."""
+        return str(self.path)
 
     def view(self, offset: int, length: int) -> memoryview:
         """The bytes `offset … offset + length`, without a copy.
@@ -76,7 +81,7 @@ class MappedFile:
                 where=str(self.path),
                 hint="the file may be truncated: download or save it again",
             )
-        return memoryview(self.mapping)[offset : offset + length]
+        return memoryview(self.data)[offset : offset + length]
 
 
 def _refuse_special(path: Path, mode: int) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from typing import Protocol, overload
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.pickles.values import Budget, apply_call
+from torchgraft.storage.byte_file import ByteSource
 
-__all__ = ["ByteSource", "Machine", "read_pickle"]
+__all__ = ["Machine", "read_pickle"]
 
 _MAX_MARKS = 10_000
 _MISFITS = (
@@ -22,19 +22,6 @@ _MISFITS = (
     struct.error,
 )
 """What Python raises when an opcode finds the wrong thing on the stack, in the memo or in its argument."""
-
-
-class ByteSource(Protocol):
-    """`bytes` and `mmap`: indexing gives a number, slicing a copy."""
-
-    @overload
-    def __getitem__(self, place: int, /) -> int: ...
-    @overload
-    def __getitem__(self, place: slice, /) -> bytes: ...
-    def __len__(self) -> int: ...
-    def find(self, needle: bytes, start: int, /) -> int:
-        """Where the needle begins, or -1."""
-        ...
 
 
 def read_pickle(
