@@ -57,7 +57,7 @@ class TorchgraftError(Exception):
         self.what = what
         self.where = where
         self.hint = hint
-        super().__init__(what, where, hint)
+        super().__init__(what)  # the rest is in __dict__, which goes along when it is pickled
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what

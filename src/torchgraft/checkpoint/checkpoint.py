@@ -63,8 +63,8 @@ class Checkpoint(Mapping[str, TensorRef]):
     @classmethod
     def from_container(cls, container: Container, select: str | None = None) -> Checkpoint:
         """Find the weights in an opened file; see `torchgraft.open`."""
-        found = find_sets(container.tree, where=str(container.path))
-        where = str(container.path)
+        found = find_sets(container.tree, where=container.name)
+        where = container.name
         parts = classify(found.sets)
         if select == ".":
             chosen, why = _together(found), "all sets together, as asked"
@@ -90,7 +90,11 @@ class Checkpoint(Mapping[str, TensorRef]):
 
     @classmethod
     def from_state_dict(cls, tensors: Mapping[str, torch.Tensor]) -> Checkpoint:
-        """Weights that are in memory already."""
+        """Weights that are in memory already.
+
+        Raises:
+            CheckpointError: A tensor is sparse, or has no shape yet.
+        """
         return cls({key: _in_memory(key, tensor) for key, tensor in tensors.items()})
 
     def select(self, part: str) -> Checkpoint:
@@ -159,6 +163,15 @@ def _together(found: Found) -> TensorSet:
 
 
 def _in_memory(key: str, tensor: torch.Tensor) -> TensorRef:
+    import torch
+    from torch.nn.parameter import is_lazy
+
+    if is_lazy(tensor):
+        raise CheckpointError("has no shape yet (a lazy module's)", where=key, hint="run that model once")
+    if tensor.layout != torch.strided:
+        raise CheckpointError(
+            f"is a sparse tensor ({tensor.layout})", where=key, hint="give it as a dense one: .to_dense()"
+        )
     detached = tensor.detach()
 
     def fetch(index: Index) -> torch.Tensor:

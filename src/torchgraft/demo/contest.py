@@ -38,7 +38,7 @@ class Settings:
     cells: int = 1000
     seeds: tuple[int, ...] = (0, 1, 2)
     epochs: int = 3
-    full_seeds: int = 1
+    full_seeds: int = 2
     shown: int = 12
 
 

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from torchgraft.checkpoint import Checkpoint
-from torchgraft.errors import AdaptError, CoverageError, ModelError
+from torchgraft.errors import AdaptError, CheckpointError, ModelError
+from torchgraft.planning.checking import check_checkpoint, check_gate, check_model, check_places
 from torchgraft.planning.plans import Plan, TargetEntry
 from torchgraft.planning.targets import Target, targets_of
 
@@ -45,23 +46,25 @@ def apply_plan(plan: Plan) -> GraftReport:
 
     Raises:
         CoverageError: Tensors that nobody declared as new would stay untrained.
-        CheckpointError: A tensor can't be read.
-        ModelError: The plan is not bound to a model, or the model has changed since.
+        CheckpointError: A tensor can't be read, or is not what the plan was made for.
+        ModelError: The plan is not bound to a model, the model has changed since, or can't be written to.
     """
     started = time.perf_counter()
     if plan.binding is None:
         raise ModelError(
             "this plan is not bound to a model",
-            hint="load it with Plan.load(path, model=…, checkpoint=…)",
+            hint="bind it to the model and the weights it was made for: plan.bind(model, checkpoint).apply()",
         )
-    _check_gate(plan)
+    check_gate(plan)
     model, checkpoint = plan.binding.model, plan.binding.checkpoint
     targets = targets_of(model)
-    _check_unchanged(plan, targets)
-    _check_values(plan, targets)
+    check_model(plan, targets)
+    check_checkpoint(plan, checkpoint, targets)
+    check_places(plan, model, targets)
+    written = {_memory(target.tensor) for target in targets.values()} - {None}
     with torch.no_grad():
         staged = [
-            (targets[entry.name], _stage(entry, checkpoint, targets[entry.name].tensor))
+            (targets[entry.name], _stage(entry, checkpoint, targets[entry.name].tensor, written))
             for entry in plan.targets
             if entry.status != "fresh" and targets[entry.name].tied_to is None
         ]
@@ -76,62 +79,17 @@ def apply_plan(plan: Plan) -> GraftReport:
     return GraftReport(plan, model, time.perf_counter() - started)
 
 
-def _check_gate(plan: Plan) -> None:
-    refused = plan.undeclared
-    if not refused:
-        return
-    shown = "\n".join(f"    {entry.name} {list(entry.shape)}: {entry.why}" for entry in refused[:8])
-    more = f"\n    … and {len(refused) - 8} more" if len(refused) > 8 else ""
-    notes = "".join(f"\n    note: {note}" for note in plan.notes)
-    raise CoverageError(
-        f"{len(refused)} of the model's {len(plan.targets)} tensors would stay untrained, "
-        f"and nobody declared them as new\n{shown}{more}{notes}",
-        where=f"{plan.model} ← {plan.checkpoint}",
-        hint=f"where that is meant, declare it: allow_fresh={_declaration(refused)}; "
-        "where names differ, say how: rename={'old.': 'new.'}",
-    )
-
-
-def _declaration(refused: tuple[TargetEntry, ...]) -> str:
-    roles = {entry.role for entry in refused}
-    if "body" not in roles:
-        return repr(sorted(roles)) if len(roles) > 1 else repr(roles.pop())
-    owners = sorted({entry.name.rpartition(".")[0] or entry.name for entry in refused})
-    return repr(owners if len(owners) <= 3 else [*owners[:3], "…"])
-
-
-def _check_unchanged(plan: Plan, targets: Mapping[str, Target]) -> None:
-    for entry in plan.targets:
-        target = targets.get(entry.name)
-        if target is None or target.named.shape != entry.shape:
-            now = "is gone" if target is None else f"has shape {list(target.named.shape)}"
-            raise ModelError(
-                f"the model has changed since the plan was made: it {now}, the plan says {list(entry.shape)}",
-                where=entry.name,
-                hint="make the plan again",
-            )
-    missing = targets.keys() - {entry.name for entry in plan.targets}
-    if missing:
-        raise ModelError(
-            "the model has changed since the plan was made: this tensor is new",
-            where=min(missing),
-            hint="make the plan again",
-        )
-
-
-def _check_values(plan: Plan, targets: Mapping[str, Target]) -> None:
-    for entry in plan.targets:
-        if entry.status == "fresh" and targets[entry.name].tensor.is_meta:
-            raise ModelError(
-                "would stay fresh, but the model is on the meta device, where it has no values to keep",
-                where=entry.name,
-                hint="build the model off the meta device, or use torchgraft.create_model",
-            )
-
-
-def _stage(entry: TargetEntry, checkpoint: Checkpoint, current: torch.Tensor) -> torch.Tensor:
+def _stage(
+    entry: TargetEntry, checkpoint: Checkpoint, current: torch.Tensor, written: set[object]
+) -> torch.Tensor:
     assert entry.source is not None
     value = checkpoint[entry.source].view()
+    if value.is_meta:
+        raise CheckpointError(
+            "is on the meta device: it has no values",
+            where=entry.source,
+            hint="give weights that hold values",
+        )
     for op in entry.ops:
         value = op.apply(value, current if op.needs_base else None)
     if value.shape != current.shape:
@@ -140,7 +98,14 @@ def _stage(entry: TargetEntry, checkpoint: Checkpoint, current: torch.Tensor) ->
             where=entry.name,
             hint="make the plan again",
         )
-    return value
+    # weights of the model itself, under other names: one would be overwritten before it is read
+    return value.clone() if _memory(value) in written else value
+
+
+def _memory(tensor: torch.Tensor) -> object:
+    """What tells the memory behind a tensor from other memory; `None` where there is none."""
+    place = 0 if tensor.is_meta else tensor.untyped_storage().data_ptr()
+    return (tensor.device, place) if place else None
 
 
 def _materialise(target: Target, value: torch.Tensor) -> torch.Tensor:
@@ -151,9 +116,12 @@ def _materialise(target: Target, value: torch.Tensor) -> torch.Tensor:
 
 
 def _replace(model: nn.Module, made: Mapping[int, torch.Tensor]) -> None:
-    """Put what was made where the meta tensors were, in every module that shares them."""
+    """Put what was made where the meta tensors were, in every module and attribute that shares them."""
     for module in model.modules():
-        held = [*module.named_parameters(recurse=False), *module.named_buffers(recurse=False)]
+        held = [
+            *module.named_parameters(recurse=False, remove_duplicate=False),
+            *module.named_buffers(recurse=False, remove_duplicate=False),
+        ]
         for attribute, tensor in held:
             if id(tensor) in made:
                 setattr(module, attribute, made[id(tensor)])

@@ -61,7 +61,7 @@ class Decider:
                 entries[key] = self._fresh(
                     target,
                     f"the model ties it to {first.name}, the checkpoint holds other values for it",
-                    declared=self.declared.names(key),
+                    declared=self._allowed(key),
                     partner=pair.source,
                 )
                 self.refused[pair.source] = (
@@ -69,32 +69,35 @@ class Decider:
                 )
             else:
                 entries[key] = self._paired(target, pair)
-            self._fill_first(entries, target, first)
+            self._fill_earlier(entries, target, first)
         if not self.roles.known:
             return tuple(entries.values())
         return tuple(replace(entry, role=self.roles.of(key)) for key, entry in entries.items())
 
-    def _fill_first(self, entries: dict[str, TargetEntry], target: Target, first: TargetEntry | None) -> None:
-        """A checkpoint may hold only a later name of a tied tensor: then the first takes it from there."""
+    def _fill_earlier(
+        self, entries: dict[str, TargetEntry], target: Target, first: TargetEntry | None
+    ) -> None:
+        """A checkpoint may hold only a later name of a tied tensor: then those before take it from there."""
         entry = entries[target.named.name]
         if first is None or first.status != "fresh" or entry.status == "fresh":
             return
-        entries[first.name] = self._entry(
-            self.targets[first.name],
-            entry.status,
-            f"tied to {entry.name}",
-            source=self.source[entry.source or ""],
-            ops=entry.ops,
-        )
+        assert entry.source is not None
+        for key in list(entries):
+            if key != entry.name and first.name in (key, self.targets[key].tied_to):
+                entries[key] = self._entry(
+                    self.targets[key],
+                    entry.status,
+                    f"tied to {entry.name}",
+                    source=self.source[entry.source],
+                    ops=entry.ops,
+                )
 
     def _paired(self, target: Target, pair: Pair) -> TargetEntry:
         ref = self.source[pair.source]
         key, shape = target.named.name, target.named.shape
-        if not _same_kind(ref.dtype, target.named.dtype):
-            why = f"{ref.dtype} there, {target.named.dtype} here: not the same kind of number"
-            self.refused[pair.source] = why
-            return self._fresh(target, why, declared=self.declared.names(key), partner=pair.source)
-        if ref.shape == shape and not self._relabelled(key):
+        if not target.takes(ref.dtype):
+            return self._other_kind(target, pair)
+        if ref.shape == shape and not self._relabelled(key) and not self._remapped(key, shape):
             return self._entry(target, "loaded", _cast(pair.why, ref, target), source=ref)
         role = self.roles.of(key)
         if role == "head" and self.labels is None and ref.shape != shape and ref.shape[1:] == shape[1:]:
@@ -102,18 +105,21 @@ class Decider:
             self.refused[pair.source] = why
             return self._fresh(target, why, declared=True, partner=pair.source)
         try:
-            ops = self._ops(ref, shape, role)
+            ops = self._ops(ref, target, role)
         except AdaptError as error:
-            return self._unadaptable(target, pair, role, error)
+            return self._unadaptable(target, pair, error)
         status: TargetStatus = "adapted" if ops else "loaded"
         steps = "; ".join(op.describe() for op in ops)
         return self._entry(target, status, _cast(steps or pair.why, ref, target), source=ref, ops=ops)
 
-    def _ops(self, ref: TensorRef, shape: tuple[int, ...], role: Role) -> tuple[Op, ...]:
+    def _ops(self, ref: TensorRef, target: Target, role: Role) -> tuple[Op, ...]:
         rows = None
         if role == "head" and self.labels is not None:
             rows = match_labels(*self.labels)
-        return find_ops(ref.shape, shape, role=role, in_mode=self.in_mode, rows=rows)
+        groups = getattr(target.owner, "groups", 1) if role == "stem" else 1
+        return find_ops(
+            ref.shape, target.named.shape, role=role, in_mode=self.in_mode, rows=rows, groups=groups
+        )
 
     def _relabelled(self, key: str) -> bool:
         """Whether the head's rows stand for other classes although their number may be the same."""
@@ -121,7 +127,27 @@ class Decider:
             return False
         return self.roles.of(key) == "head"
 
-    def _unadaptable(self, target: Target, pair: Pair, role: Role, error: AdaptError) -> TargetEntry:
+    def _remapped(self, key: str, shape: tuple[int, ...]) -> bool:
+        """Whether a map may put the stem's channels in another order although their number is the same."""
+        return not isinstance(self.in_mode, str) and len(shape) > 1 and self.roles.of(key) == "stem"
+
+    def _other_kind(self, target: Target, pair: Pair) -> TargetEntry:
+        why = (
+            f"{self.source[pair.source].dtype} there, {target.named.dtype} here: not the same kind of number"
+        )
+        self.refused[pair.source] = why
+        if target.requires_no_value:
+            why = f"{why}; the model computes its own"
+            return self._fresh(target, why, declared=True, partner=pair.source)
+        return self._fresh(target, why, declared=self._allowed(target.named.name), partner=pair.source)
+
+    def _allowed(self, key: str) -> bool:
+        """Whether the user declared it as new, by name or by its role."""
+        if self.declared.names(key):
+            return True
+        return bool(self.declared.roles) and self.declared.covers(self.roles.of(key))
+
+    def _unadaptable(self, target: Target, pair: Pair, error: AdaptError) -> TargetEntry:
         here, there = list(target.named.shape), list(self.source[pair.source].shape)
         self.refused[pair.source] = f"shape {there} does not fit {here}"
         if target.requires_no_value:
@@ -131,7 +157,7 @@ class Decider:
                 declared=True,
                 partner=pair.source,
             )
-        declared = self.declared.covers(role) or self.declared.names(target.named.name)
+        declared = self._allowed(target.named.name)
         why = f"{error.what}; {error.hint}" if error.hint and not declared else error.what
         return self._fresh(target, why, declared=declared, partner=pair.source)
 
@@ -193,16 +219,6 @@ class Decider:
             ops=ops,
             declared=declared,
         )
-
-
-def _same_kind(one: str, other: str) -> bool:
-    return _kind(one) == _kind(other)
-
-
-def _kind(dtype: str) -> str:
-    if dtype.startswith(("float", "bfloat")):
-        return "float"
-    return dtype.rstrip("0123456789").removeprefix("u")
 
 
 def _cast(why: str, ref: TensorRef, target: Target) -> str:

@@ -7,15 +7,17 @@ import os
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from torchgraft.adapting import op_from_json
-from torchgraft.errors import TorchgraftError
-from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry
+from torchgraft.adapting import Role, op_from_json
+from torchgraft.errors import AdaptError, TorchgraftError
+from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry, TargetStatus
 
 __all__ = ["plan_from_json", "plan_to_json", "read_plan"]
 
 _VERSION = 1
+
+_TYPES = {"name": str, "dtype": str, "why": str, "buffer": bool, "declared": bool}
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
@@ -33,24 +35,37 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     }
 
 
-def plan_from_json(data: Mapping[str, Any]) -> Plan:
-    """The inverse of `plan_to_json`; the plan is not bound to a model."""
+def plan_from_json(data: Mapping[str, Any], *, where: str | None = None) -> Plan:
+    """The inverse of `plan_to_json`; the plan is not bound to a model.
+
+    Args:
+        data: What `plan_to_json` gave.
+        where: The file it was read from, for messages.
+
+    Raises:
+        TorchgraftError: It is no plan, or of another version, or damaged.
+    """
     if data.get("torchgraft_plan") != _VERSION:
         raise TorchgraftError(
             f"this is not a plan of version {_VERSION}: 'torchgraft_plan' is {data.get('torchgraft_plan')!r}",
+            where=where,
             hint="make it with `torchgraft plan MODEL CHECKPOINT --save plan.json`",
         )
     try:
         return Plan(
-            model=data["model"],
-            checkpoint=data["checkpoint"],
-            match=data["match"],
-            notes=tuple(data["notes"]),
-            targets=tuple(TargetEntry(**_entry_from_json(entry)) for entry in data["targets"]),
-            sources=tuple(SourceEntry(**_entry_from_json(entry)) for entry in data["sources"]),
+            model=str(data["model"]),
+            checkpoint=str(data["checkpoint"]),
+            match=str(data["match"]),
+            notes=tuple(map(str, data["notes"])),
+            targets=tuple(
+                TargetEntry(**_entry_from_json(entry, get_args(TargetStatus))) for entry in data["targets"]
+            ),
+            sources=tuple(
+                SourceEntry(**_entry_from_json(entry, ("used", "unused"))) for entry in data["sources"]
+            ),
         )
-    except (KeyError, TypeError) as error:
-        raise TorchgraftError(f"the plan is damaged: {error}", hint="make it again") from error
+    except (KeyError, TypeError, ValueError, AttributeError, AdaptError) as error:
+        raise TorchgraftError(f"the plan is damaged: {error}", where=where, hint="make it again") from error
 
 
 def read_plan(path: str | os.PathLike[str]) -> Plan:
@@ -59,13 +74,14 @@ def read_plan(path: str | os.PathLike[str]) -> Plan:
     Raises:
         TorchgraftError: It can't be read, or is not a plan.
     """
+    where = os.fspath(path)
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise TorchgraftError(f"can't be read as a plan: {error}", where=os.fspath(path)) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise TorchgraftError(f"can't be read as a plan: {error}", where=where) from error
     if not isinstance(data, dict):
-        raise TorchgraftError("is not a plan", where=os.fspath(path))
-    return plan_from_json(data)
+        raise TorchgraftError("is not a plan", where=where)
+    return plan_from_json(data, where=where)
 
 
 def _entry_to_json(entry: TargetEntry | SourceEntry) -> dict[str, Any]:
@@ -78,11 +94,26 @@ def _entry_to_json(entry: TargetEntry | SourceEntry) -> dict[str, Any]:
     return data
 
 
-def _entry_from_json(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _entry_from_json(entry: Mapping[str, Any], statuses: tuple[str, ...]) -> dict[str, Any]:
     data = dict(entry)
+    for key, kind in _TYPES.items():
+        if key in data and not isinstance(data[key], kind):
+            raise ValueError(f"{key!r} is {data[key]!r}")
+    if data["status"] not in statuses:
+        raise ValueError(f"there is no status {data['status']!r}")
+    if "role" in data and data["role"] not in get_args(Role):
+        raise ValueError(f"there is no role {data['role']!r}")
+    if data["status"] in ("loaded", "adapted") and not isinstance(data["source"], str):
+        raise ValueError(f"{data['name']!r} is {data['status']} from nowhere")
     for key in ("shape", "source_shape"):
         if data.get(key) is not None:
-            data[key] = tuple(data[key])
+            data[key] = _shape(data[key])
     if "ops" in data:
         data["ops"] = tuple(op_from_json(op) for op in data["ops"])
     return data
+
+
+def _shape(sizes: object) -> tuple[int, ...]:
+    if isinstance(sizes, list) and all(isinstance(size, int) and size >= 0 for size in sizes):
+        return tuple(sizes)
+    raise ValueError(f"{sizes!r} is no shape")

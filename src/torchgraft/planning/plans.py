@@ -15,8 +15,8 @@ from torchgraft.adapting.ops import Op, Role
 if TYPE_CHECKING:
     from torch import nn
 
-    from torchgraft.checkpoint import Checkpoint
     from torchgraft.planning.applying import Binding, GraftReport
+    from torchgraft.planning.building import Weights
 
 __all__ = ["Plan", "SourceEntry", "TargetEntry", "TargetStatus"]
 
@@ -147,17 +147,24 @@ class Plan:
 
         Raises:
             CoverageError: Undeclared tensors would stay fresh. The model is untouched.
-            CheckpointError: A tensor can't be read. The model is untouched.
+            CheckpointError: A tensor can't be read, or is not what the plan says. The model is untouched.
+            ModelError: The plan is not bound, or the model is not what the plan says, or can't be written
+                to. It is untouched.
         """
         from torchgraft.planning.applying import apply_plan
 
         return apply_plan(self)
 
-    def bind(self, model: nn.Module, checkpoint: Checkpoint) -> Plan:
-        """The same plan for this model and these weights; `apply` checks that they fit it."""
-        from torchgraft.planning.applying import Binding
+    def bind(self, model: nn.Module, checkpoint: Weights) -> Plan:
+        """The same plan for this model and these weights, given as to `plan`; `apply` checks that they fit.
 
-        return replace(self, binding=Binding(model, checkpoint))
+        Raises:
+            CheckpointError: The checkpoint can't be read.
+        """
+        from torchgraft.planning.applying import Binding
+        from torchgraft.planning.building import as_checkpoint
+
+        return replace(self, binding=Binding(model, as_checkpoint(checkpoint)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a JSON file: everything but the model and the weights."""

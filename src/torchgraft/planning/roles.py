@@ -55,7 +55,7 @@ class Roles:
             _log.debug("stem and head are unknown", exc_info=True)
             if self._stem is not None or self._head is not None:
                 raise  # what the user said does not fit the model
-            self.notes.append(f"stem and head are unknown: {error}")
+            self.notes.append(f"stem and head are unknown: {' '.join(str(error).split())}")
             return Anatomy(stems=(), heads=())
 
 

@@ -39,6 +39,10 @@ class Target:
         """Whether the model computes it by itself: batch counters, index tables, masks."""
         return self.is_buffer and not (self.tensor.is_floating_point() or self.tensor.is_complex())
 
+    def takes(self, dtype: str) -> bool:
+        """Whether numbers of this dtype are of the same kind, so that they may be cast."""
+        return _kind(dtype) == _kind(self.named.dtype)
+
 
 def targets_of(model: nn.Module) -> dict[str, Target]:
     """Every tensor of `model.state_dict()`, by key, in its order.
@@ -74,3 +78,9 @@ def targets_of(model: nn.Module) -> dict[str, Target]:
         targets[key] = Target(named, tensor, *owners[id(tensor)], tied_to=first_key.get(id(tensor)))
         first_key.setdefault(id(tensor), key)
     return targets
+
+
+def _kind(dtype: str) -> str:
+    if dtype.startswith(("float", "bfloat")):
+        return "float"
+    return dtype.rstrip("0123456789").removeprefix("u")
