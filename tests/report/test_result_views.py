@@ -97,3 +97,12 @@ def test_confusions_agree_with_scikit_learn(pairs):
 def test_a_matrix_that_does_not_fit_is_refused(labels, counts):
     with pytest.raises(ValueError, match=r"labels|square"):
         Confusions.of(labels, counts)
+
+
+def test_a_folder_that_all_images_share_is_not_repeated() -> None:
+    paths = ("/data/photos/a/cat.jpg", "/data/photos/b/cat.jpg")
+    shown = seen(predictions_view([Guesses(path, (("tabby", 0.9),)) for path in paths]))
+    assert "a/cat.jpg" in shown
+    assert "b/cat.jpg" in shown
+    assert "data" not in shown
+    assert "img/cat.jpg" in seen(predictions_view([Guesses("img/cat.jpg", (("tabby", 0.9),))]))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from posixpath import commonpath, dirname
 
 from rich.console import RenderableType
 from rich.table import Table
@@ -35,6 +36,7 @@ class Guesses:
 def predictions_view(predictions: Sequence[Guesses]) -> RenderableType:
     """One line an image and guess; ✓ or ✗ where the truth is known."""
     judged = any(guesses.truth is not None for guesses in predictions)
+    predictions = _without_folder(predictions)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     if judged:
         table.add_column("", no_wrap=True)
@@ -60,3 +62,12 @@ def predictions_view(predictions: Sequence[Guesses]) -> RenderableType:
                 *([Text(mark, style="bold green" if right else "bold red")] if judged else []), *cells
             )
     return table
+
+
+def _without_folder(predictions: Sequence[Guesses]) -> list[Guesses]:
+    """Paths without the folder that all of them share: what is left tells the images apart."""
+    folders = [dirname(guesses.image) for guesses in predictions]
+    if not all(folder.startswith("/") for folder in folders):
+        return list(predictions)
+    shared = commonpath(folders) if folders else ""
+    return [replace(guesses, image=guesses.image[len(shared) :].removeprefix("/")) for guesses in predictions]
