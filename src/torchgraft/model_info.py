@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ModelInfo", "Preprocessing", "attach_info", "describe", "info_of"]
 
 _ATTRIBUTE = "torchgraft_info"
+_INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +61,24 @@ class Preprocessing:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Preprocessing:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The data is something else.
+        """
         height, width = data["size"]
-        return cls(
+        read = cls(
             size=(int(height), int(width)),
             crop=float(data["crop"]),
             interpolation=data["interpolation"],
             mean=tuple(map(float, data["mean"])),
             std=tuple(map(float, data["std"])),
         )
+        if min(read.size) < 1 or not 0 < read.crop < math.inf or read.interpolation not in _INTERPOLATIONS:
+            raise ValueError(f"no image can be prepared like this: {dict(data)}")
+        if not read.mean or len(read.mean) != len(read.std) or 0 in read.std:
+            raise ValueError(f"mean {list(read.mean)} and std {list(read.std)} don't fit together")
+        return read
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +108,38 @@ class ModelInfo:
             "builder": self.builder,
             "builder_args": dict(self.builder_args),
             "surgery": [dict(step) for step in self.surgery],
-            "labels": list(self.labels) if self.labels is not None else None,
+            "labels": [str(label) for label in self.labels] if self.labels is not None else None,
             "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
-            "weights": dict(self.weights),
+            "weights": {key: str(value) for key, value in self.weights.items()},
         }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> ModelInfo:
-        """The inverse of `to_json`."""
+        """The inverse of `to_json`.
+
+        Raises:
+            KeyError, TypeError, ValueError: The data is something else.
+        """
         return cls(
-            builder=data["builder"],
+            builder=_text(data["builder"]) if data["builder"] is not None else None,
             builder_args=dict(data["builder_args"]),
             surgery=tuple(dict(step) for step in data["surgery"]),
-            labels=tuple(data["labels"]) if data["labels"] is not None else None,
+            labels=_texts(data["labels"]) if data["labels"] is not None else None,
             preprocessing=Preprocessing.from_json(data["preprocessing"]) if data["preprocessing"] else None,
-            weights=dict(data["weights"]),
+            weights={_text(key): _text(value) for key, value in dict(data["weights"]).items()},
         )
+
+
+def _texts(values: object) -> tuple[str, ...]:
+    if not isinstance(values, list):
+        raise TypeError(f"{values!r} is not a list of texts")
+    return tuple(map(_text, values))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not text")
+    return value
 
 
 def info_of(model: nn.Module) -> ModelInfo:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from torchgraft.anatomy import adapt
+from torchgraft.anatomy import adapt, examine
 from torchgraft.checkpoint import Checkpoint
-from torchgraft.errors import ModelError
+from torchgraft.errors import AnatomyError, ModelError
 from torchgraft.model_info import ModelInfo, Preprocessing, attach_info, info_of
 from torchgraft.planning import Plan, plan
 from torchgraft.zoo.skeleton import has_unsaved_tensors, skeleton
@@ -65,6 +65,8 @@ def create_model(
         CheckpointError, MatchError, FetchError: The weights can't be read, matched, fetched.
     """
     check_arguments(builder_args)
+    if source_labels is not None and weights is None:
+        raise ModelError("source_labels are the weights' class names, and there are no weights", where=name)
     source, inner = find_source(name)
     checkpoint, published = (None, None) if weights is None else open_weights(source, inner, weights)
     info = ModelInfo(
@@ -82,6 +84,12 @@ def create_model(
         attach_info(model, replace(info, labels=None))
     else:
         model = fill(build, info, checkpoint, rename=rename, allow_fresh=allow_fresh)
+        if source_labels is not None and info_of(model).labels is None:
+            raise ModelError(
+                f"{len(source_labels)} source_labels don't fit the head of these weights",
+                where=name,
+                hint="give one for each row, in order",
+            )
     if in_channels is not None or num_classes is not None or labels is not None:
         adapt(model, in_channels=in_channels, num_classes=num_classes, labels=labels, in_mode=in_mode)
     return model.eval()
@@ -127,7 +135,7 @@ def fill(
     if model is None:
         model, fitted = prepared(build())
     fitted.apply()
-    labels = info.labels if info.labels and len(info.labels) == _head_size(fitted, info) else None
+    labels = info.labels if info.labels and _fit_head(info.labels, model, fitted) else None
     attach_info(model, replace(info_of(model), labels=labels, weights=_provenance(checkpoint, fitted)))
     return model
 
@@ -149,14 +157,16 @@ def _sizes_in(first: Plan) -> dict[str, Any]:
     return sizes
 
 
-def _head_size(fitted: Plan, info: ModelInfo) -> int | None:
-    """The number of classes, if the labels' number is to be checked against it."""
-    if info.labels is None:
-        return None
-    sizes = {entry.shape[0] for entry in fitted.targets if entry.role == "head" and len(entry.shape) >= 2}
-    if not sizes:  # nobody asked for roles: the head was loaded as it is
-        sizes = {entry.shape[0] for entry in fitted.targets[-2:] if entry.shape}
-    return sizes.pop() if len(sizes) == 1 else None
+def _fit_head(labels: Sequence[str], model: nn.Module, fitted: Plan) -> bool:
+    """Whether a head has as many rows as there are labels; heads that can't be told are not doubted."""
+    known = [entry for entry in fitted.targets if entry.role == "head"]
+    if len(labels) in {entry.shape[0] for entry in known or fitted.targets[-2:] if entry.shape}:
+        return True  # where nobody has asked for roles, the end of the list is where a head usually is
+    try:
+        sizes = {site.out_size for site in examine(model).heads}
+    except AnatomyError:
+        return True
+    return not sizes or len(labels) in sizes
 
 
 def _known_labels(source_labels: Sequence[str] | None, published: Published | None) -> tuple[str, ...] | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
@@ -20,7 +21,9 @@ class CallableSource:
 
     def build(self, name: str, arguments: Mapping[str, Any]) -> nn.Module:
         """What the callable returns, which must be a module."""
-        model = _resolve(name)(**arguments)
+        build = _resolve(name)
+        _check_arguments(name, build, arguments)
+        model = build(**arguments)
         if not isinstance(model, nn.Module):
             raise ModelError(f"returned {type(model).__name__}, not a torch.nn.Module", where=name)
         return model
@@ -38,23 +41,41 @@ class CallableSource:
         )
 
 
+def _check_arguments(name: str, build: Callable[..., Any], arguments: Mapping[str, Any]) -> None:
+    """Refuse arguments that the callable does not take; what it raises itself passes as it is."""
+    try:
+        signature = inspect.signature(build)
+    except (TypeError, ValueError):
+        return  # some built-ins have none
+    try:
+        signature.bind(**arguments)
+    except TypeError as error:
+        raise ModelError(f"can't be built: {error}", where=name, hint=f"it takes {signature}") from error
+
+
 def _resolve(name: str) -> Any:
     module_name, _, path = name.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), *path.split("."))):
+        raise UnknownModelError(
+            "is not an import path", where=name, hint='write "package.module:function", without .py'
+        )
     try:
         found: Any = import_module(module_name)
     except ImportError as error:
         raise UnknownModelError(
             f"can't import {module_name!r}: {error}", where=name, hint="run from its folder, or install it"
         ) from error
+    reached = module_name
     for part in path.split("."):
         if not hasattr(found, part):
-            known = [word for word in vars(found) if not word.startswith("_") and callable(vars(found)[word])]
+            inside = getattr(found, "__dict__", {})
+            known = [word for word in inside if not word.startswith("_") and callable(inside[word])]
             raise UnknownModelError(
-                f"{module_name!r} has no {part!r}",
+                f"{reached!r} has no {part!r}",
                 where=name,
                 hint=f"it has {', '.join(known[:8]) or 'nothing'}",
             )
-        found = getattr(found, part)
+        found, reached = getattr(found, part), f"{reached}.{part}"
     if not callable(found):
         raise UnknownModelError(
             "is not callable", where=name, hint="name a function or a class that gives a model"

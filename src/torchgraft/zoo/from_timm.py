@@ -29,7 +29,10 @@ class TimmSource:
 
     def preprocessing(self, name: str) -> Preprocessing | None:
         """What the default weights expect."""
-        config = _timm().get_pretrained_cfg(name, allow_unregistered=True)
+        timm = _timm()
+        if not timm.is_model(name.partition(".")[0]):
+            return None
+        config = _config(timm, name)
         return _preprocessing(config) if config is not None else None
 
     def published(self, name: str, weights: str) -> Published:
@@ -39,16 +42,11 @@ class TimmSource:
         if not timm.is_model(architecture):
             raise nearest(name, timm.list_models(), prefix="timm")
         wanted = name if weights == "DEFAULT" else f"{architecture}.{weights}"
-        tagged = timm.list_pretrained(f"{architecture}.*") + timm.list_pretrained(architecture)
-        config = timm.get_pretrained_cfg(wanted, allow_unregistered=True)
-        if config is None or (weights != "DEFAULT" and wanted not in tagged) or not config.has_weights:
-            tags = [full.partition(".")[2] for full in tagged]
-            hint = f"it has {', '.join(['DEFAULT', *filter(None, tags)])}" if tagged else "it has none"
-            raise ModelError(
-                f"has no published weights {weights if weights != 'DEFAULT' else tag!r}",
-                where=f"timm/{name}",
-                hint=hint,
-            )
+        if weights != "DEFAULT" and wanted not in _tagged(timm, architecture):
+            raise _no_weights(timm, name, weights)
+        config = _config(timm, wanted)
+        if config is None or not config.has_weights:
+            raise _no_weights(timm, name, tag or weights)
         hub = (config.hf_hub_id, config.hf_hub_filename or "model.safetensors") if config.hf_hub_id else None
         return Published(
             name=f"{architecture}.{config.tag}" if config.tag else architecture,
@@ -67,6 +65,27 @@ def _timm() -> Any:
             "timm is not installed", hint="pip install 'torchgraft[vision]'"
         ) from error
     return timm
+
+
+def _config(timm: Any, name: str) -> Any:
+    """What timm knows about the weights of this name."""
+    try:
+        return timm.get_pretrained_cfg(name, allow_unregistered=True)
+    except RuntimeError as error:  # an unknown tag
+        raise _no_weights(timm, name, name.partition(".")[2]) from error
+
+
+def _no_weights(timm: Any, name: str, weights: str) -> ModelError:
+    tagged = _tagged(timm, name.partition(".")[0])
+    tags = [full.partition(".")[2] for full in tagged]
+    hint = f"it has {', '.join(['DEFAULT', *filter(None, tags)])}" if tagged else "it has none"
+    return ModelError(f"has no published weights {weights!r}", where=f"timm/{name}", hint=hint)
+
+
+def _tagged(timm: Any, architecture: str) -> list[str]:
+    """The full names of an architecture's published weights."""
+    found = [*timm.list_pretrained(f"{architecture}.*"), *timm.list_pretrained(architecture)]
+    return list(dict.fromkeys(found))
 
 
 def _preprocessing(config: Any) -> Preprocessing:

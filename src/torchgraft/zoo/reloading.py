@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,14 +15,16 @@ from torch import nn
 from torchgraft import checkpoint as checkpoints
 from torchgraft.anatomy import adapt
 from torchgraft.checkpoint import Checkpoint
-from torchgraft.errors import CheckpointError, ModelError
+from torchgraft.errors import AdaptError, AnatomyError, CheckpointError, CoverageError, ModelError
 from torchgraft.model_info import ModelInfo, attach_info, info_of
-from torchgraft.planning import plan
-from torchgraft.saving import DESCRIPTION_KEY, WEIGHTS_FILE
+from torchgraft.planning import Plan, plan
+from torchgraft.saving import DESCRIPTION_KEY, DESCRIPTION_VERSION, WEIGHTS_FILE
 from torchgraft.zoo.creating import check_arguments, fill
 from torchgraft.zoo.sources import find_source
 
 __all__ = ["load"]
+
+_log = logging.getLogger(__name__)
 
 
 def load(
@@ -37,13 +40,13 @@ def load(
     Raises:
         CheckpointError: It is not such a folder or file, or is damaged.
         ModelError: It does not say how its model is built, and neither do you.
-        CoverageError: The weights don't cover the model.
+        CoverageError: The weights are not all of the model's, in its sizes.
     """
     weights = Path(path) / WEIGHTS_FILE if Path(path).is_dir() else Path(path)
     checkpoint = checkpoints.open(weights)
     info = _read_info(checkpoint)
     if model is not None:
-        plan(model, checkpoint).apply()
+        _whole(plan(model, checkpoint)).apply()
         origin = info_of(model)
         attach_info(
             model,
@@ -56,12 +59,17 @@ def load(
 
     def build() -> nn.Module:
         built = source.build(inner, info.builder_args)
-        for step in info.surgery:
-            adapt(built, **step)
+        try:
+            for step in info.surgery:
+                adapt(built, **step)
+        except (TypeError, RuntimeError, AdaptError, AnatomyError) as error:
+            raise _damaged(checkpoint, error) from error
         return built
 
     rebuilt = fill(build, replace(info, builder=name), checkpoint)
-    attach_info(rebuilt, replace(info, builder=name))
+    attach_info(rebuilt, replace(info_of(rebuilt), weights=info.weights))
+    if info_of(rebuilt).labels != info.labels:
+        _log.warning("%s: its class names don't fit its head, and are left out", path)
     return rebuilt.eval()
 
 
@@ -69,11 +77,40 @@ def _read_info(checkpoint: Checkpoint) -> ModelInfo:
     text = checkpoint.metadata.get(DESCRIPTION_KEY)
     try:
         data: Mapping[str, Any] = json.loads(str(text)) if text is not None else {}
-        return ModelInfo.from_json(data["info"]) if data.get("info") else ModelInfo()
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        version = data.get("torchgraft_model", DESCRIPTION_VERSION)
+        info = ModelInfo.from_json(data["info"]) if data.get("info") else ModelInfo()
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(checkpoint, error) from error
+    if version != DESCRIPTION_VERSION:
         raise CheckpointError(
-            f"its description of the model is damaged: {error}", where=str(checkpoint.path)
-        ) from error
+            f"its description of the model has version {version!r}, this torchgraft reads "
+            f"{DESCRIPTION_VERSION}",
+            where=str(checkpoint.path),
+            hint="update torchgraft",
+        )
+    return info
+
+
+def _damaged(checkpoint: Checkpoint, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"its description of the model is damaged: {error}",
+        where=str(checkpoint.path),
+        hint="if the weights are what you want, build the model and load them: torchgraft.graft(model, path)",
+    )
+
+
+def _whole(fitted: Plan) -> Plan:
+    """The plan, if it gives back what was saved: nothing new, nothing of another size."""
+    for entry in fitted:
+        counter = entry.buffer and not entry.dtype.startswith(("float", "bfloat", "complex"))
+        if entry.ops or (entry.status == "fresh" and not counter):
+            raise CoverageError(
+                f"was saved from another model than this {fitted.model}: {entry.why}",
+                where=entry.name,
+                hint="bring the model to the saved one's sizes with torchgraft.adapt, or "
+                "take what fits with torchgraft.graft",
+            )
+    return fitted
 
 
 def _trusted(info: ModelInfo, builder: str | None, *, where: str) -> str:

@@ -72,10 +72,14 @@ def find_source(name: str) -> tuple[Source, str]:
         from torchgraft.zoo.from_callable import CallableSource
 
         return CallableSource(), name
+    inner = name.rpartition("/")[2] or "model"
+    near = difflib.get_close_matches(prefix, _SOURCES) if slash else []
     raise UnknownModelError(
         "names no library that builds models",
         where=name,
-        hint="write " + ", ".join(f'"{known}/{name}"' for known in _SOURCES) + ' or "your_module:function"',
+        hint="write "
+        + ", ".join(f'"{known}/{inner}"' for known in near or _SOURCES)
+        + ("" if near else ' or "your_module:function"'),
     )
 
 
