@@ -288,3 +288,15 @@ def test_the_callers_gradient_mode_makes_no_difference():
         made_there = nn.Linear(4, 2)
     with pytest.raises(AnatomyError, match="made in inference mode"):
         examine(made_there)
+
+
+def test_inputs_that_fail_alike_are_named_once():
+    class Unfinished(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 8, 3)
+
+    with pytest.raises(AnatomyError) as caught:
+        examine(Unfinished())
+    assert str(caught.value).count("NotImplementedError") == 1
+    assert "[1, 3, 224, 224], [1, 3, 256, 256], " in str(caught.value)

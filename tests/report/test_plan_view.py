@@ -49,6 +49,16 @@ def test_names_alike_are_said_once(plan):
     assert " from " not in text.split("what and why")[0].split("elements come")[1].split("\n", 1)[1]
 
 
+def test_what_is_done_is_said_once(plan):
+    adapted = next(entry for entry in plan.targets if entry.ops)
+    steps = adapted.ops[0].describe()
+    for why, shown in ((steps, steps), (f"{steps}; float16 → float32", f"{steps} · float16 → float32")):
+        entry = dataclasses.replace(adapted, ops=adapted.ops[:1], why=why)
+        text = seen(plan_view(dataclasses.replace(plan, targets=(entry,))), 200)
+        assert text.count(steps) == 1
+        assert shown in text
+
+
 def test_hostile_names_steer_nothing(hostile):
     for view in (plan_view(hostile), plan_view(hostile, all=True)):
         for width in (60, 150):

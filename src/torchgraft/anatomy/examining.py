@@ -70,18 +70,20 @@ def observe(model: nn.Module, example: object = None) -> Examined:
         AnatomyError: It took none.
     """
     _check_runnable(model)
-    failures: list[str] = []
+    failures: dict[str, list[str]] = {}
     for attempt in [example] if example is not None else guesses(model):
         try:
             trace = run(model, attempt)
         except Exception as error:  # somebody else's model may raise anything
             _log.debug("input of shape %s was refused", shape_of(attempt), exc_info=True)
-            failures.append(f"{shape_of(attempt)}: {_first_line(error)}")
+            failures.setdefault(_first_line(error), []).append(shape_of(attempt))
             continue
         return Examined(attempt, trace, _read(model, trace))
-    tried = "\n    ".join(failures) or "nothing: it has no convolution, Linear or embedding to guess from"
+    tried = [f"{', '.join(shapes)}: {failure}" for failure, shapes in failures.items()]
+    tried = tried or ["nothing: it has no convolution, Linear or embedding to guess from"]
     raise AnatomyError(
-        f"the model could not be run to find its first and last layers; tried\n    {tried}",
+        "the model could not be run to find its first and last layers; tried"
+        + "".join(f"\n    {line}" for line in tried),
         where=type(model).__name__,
         hint='pass an input that it takes, example=…, or name the layers, stem="…", head="…"',
     )

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from torchgraft.cli.options import batch_size, out, output_options, seed, skip_unreadable, weights
 from torchgraft.cli.output import Output
+from torchgraft.finetuning.recipes import RECIPES
 
 if TYPE_CHECKING:
     from torchgraft.finetuning import FinetuneResult
@@ -26,7 +27,7 @@ __all__ = ["finetune"]
 @out("The run folder: the model, its history, report.html.")
 @click.option(
     "--recipe",
-    type=click.Choice(["linear-probe", "full"]),
+    type=click.Choice(list(RECIPES)),
     default="linear-probe",
     show_default=True,
     help="linear-probe: only the classifier, on features computed once. full: everything.",

@@ -92,9 +92,14 @@ def _row(group: Sequence[TargetEntry | SourceEntry]) -> Row:
         shape=ranged_shapes([entry.shape for entry in group]),
         source=_joined([source for entry in group if (source := _source(entry))], like=names),
         done=clean(ranged([done(entry) for entry in group])),
-        why=clean(ranged([entry.why for entry in group])),
+        why=clean(ranged([_evidence(entry) for entry in group])),
         tensors=len(group),
     )
+
+
+def _evidence(entry: TargetEntry | SourceEntry) -> str:
+    """The reason, less what is done, which has a place of its own."""
+    return entry.why.removeprefix(done(entry)).removeprefix("; ")
 
 
 def _joined(names: Sequence[str], *, like: Sequence[str] = ()) -> str:

@@ -39,7 +39,7 @@ def checkpoint_view(ckpt: Checkpoint, *, all: bool = False) -> RenderableType:  
 
 
 def _heading(ckpt: Checkpoint) -> Text:
-    return Text(clean(ckpt.path) if ckpt.path else "weights in memory", style="bold")
+    return Text(clean(ckpt.name), style="bold")
 
 
 def _facts(ckpt: Checkpoint) -> Table:

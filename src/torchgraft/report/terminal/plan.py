@@ -150,10 +150,10 @@ def _tensors(row: Row) -> Text:
 
 def _remark(row: Row, common: str | None) -> Text:
     why = "" if row.why == common and row.status.key == "loaded" else row.why
-    remark = Text(row.done, style=row.status.style)
+    remark = Text().append(row.done, style=row.status.style)  # a style of the whole would colour `why` too
     if row.done and why:
         remark.append(" · ", style="dim")
-    return remark.append(why, style="")
+    return remark.append(why)
 
 
 def _common_why(rows: Sequence[Row]) -> str | None:
