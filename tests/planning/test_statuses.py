@@ -148,20 +148,18 @@ def test_it_prints_what_is_not_as_it_was(net):
         "Net ← weights in memory\n"
         "  matched by exact names\n"
         "  10 loaded, 0 adapted, 3 fresh of 13 tensors (88.6% of the elements); "
-        "3 of the checkpoint's unused\n"
+        "3 of the checkpoint's 13 unused\n"
         "  fresh: stem.bias [4]: not in the checkpoint\n"
         "  fresh: head.weight [5, 6]: 5 classes here, 9 in the checkpoint, no labels to carry rows by\n"
         "  fresh: head.bias [5]: 5 classes here, 9 in the checkpoint, no labels to carry rows by\n"
         "  unused: head.weight: 5 classes here, 9 in the checkpoint, no labels to carry rows by\n"
         "  unused: head.bias: 5 classes here, 9 in the checkpoint, no labels to carry rows by\n"
         "  unused: extra.weight: the model has no place for it\n"
-        "  refused: 1 fresh tensors are not declared"
+        "  refused: 1 fresh tensor is not declared"
     )
 
 
 def test_it_prints_that_it_is_ready(net):
     plan = tg.plan(net(), net(1))
-    assert plan.summary == (
-        "13 loaded, 0 adapted, 0 fresh of 13 tensors (100.0% of the elements); 0 of the checkpoint's unused"
-    )
+    assert plan.summary == ("13 loaded, 0 adapted, 0 fresh of 13 tensors (100.0% of the elements); all used")
     assert str(plan).splitlines()[-1] == "  ready to apply"

@@ -23,7 +23,7 @@ __all__ = ["graft"]
 @output_options
 def graft(
     model: str, checkpoint: str, out: Path, everything: bool, seed: int, output: Output, **options: Any
-) -> None:
+) -> int:
     """Put a checkpoint's weights into a model, all or nothing, and save the model.
 
     MODEL is torchvision/NAME, timm/NAME or module:callable. Saved in a folder, the model can be
@@ -33,17 +33,23 @@ def graft(
     torchgraft graft timm/tf_efficientnet_lite0 efficientnet_lite0.pth -o lite0/
     torchgraft graft torchvision/resnet18 resnet18.pth --num-classes 21 -o resnet18.safetensors
     """
+    from dataclasses import replace
+
     import torchgraft as tg
     from torchgraft.cli.planned import make_plan
+    from torchgraft.model_info import attach_info, info_of
     from torchgraft.report.terminal import plan_view
 
     planned = make_plan(model, checkpoint, seed=seed, **options)
     if planned.plan.undeclared and not output.json:
         output.remark(plan_view(planned.plan, all=everything))
+        return 5
     report = planned.plan.apply()
+    attach_info(report.model, replace(info_of(report.model), weights=planned.plan.provenance))
     saved = tg.save(report.model, out)
     output.result(
         plan_view(planned.plan, all=everything),
         lambda: {**planned.data(), "saved": str(saved), "seconds": report.seconds},
     )
     output.remark(f"saved in {saved}")
+    return 0

@@ -9,7 +9,7 @@ from torch import nn
 
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import CheckpointError, CoverageError, ModelError
-from torchgraft.planning.plans import Plan, TargetEntry
+from torchgraft.planning.plans import Plan
 from torchgraft.planning.targets import Target
 
 __all__ = ["check_checkpoint", "check_gate", "check_model", "check_places"]
@@ -31,7 +31,7 @@ def check_gate(plan: Plan) -> None:
         f"{len(refused)} of the model's {len(plan.targets)} tensors would stay untrained, "
         f"and nobody declared them as new\n{shown}{more}{notes}",
         where=f"{plan.model} ← {plan.checkpoint}",
-        hint=f"where that is meant, declare it: allow_fresh={_declaration(refused)}; "
+        hint=f"where that is meant, declare it: allow_fresh={_declaration(plan)}; "
         "where names differ, say how: rename={'old.': 'new.'}",
     )
 
@@ -125,9 +125,11 @@ def _without_values(name: str, why: str) -> ModelError:
     )
 
 
-def _declaration(refused: tuple[TargetEntry, ...]) -> str:
-    roles = {entry.role for entry in refused}
+def _declaration(plan: Plan) -> str:
+    roles = {entry.role for entry in plan.undeclared}
     if "body" not in roles:
         return repr(sorted(roles)) if len(roles) > 1 else repr(roles.pop())
-    owners = sorted({entry.name.rpartition(".")[0] or entry.name for entry in refused})
-    return repr(owners if len(owners) <= 3 else [*owners[:3], "…"])
+    parts = plan.undeclared_parts
+    if len(parts) == 1:
+        return repr(parts[0])
+    return repr([*parts[:3], "…"] if len(parts) > 3 else list(parts))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from torchgraft.adapting.ops import Role
 
-__all__ = ["Declared"]
+__all__ = ["Declared", "parts_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,3 +33,18 @@ class Declared:
     def covers(self, role: Role) -> bool:
         """Whether tensors of this role may stay fresh."""
         return role in self.roles
+
+
+def parts_of(names: Sequence[str], among: Sequence[str]) -> tuple[str, ...]:
+    """The fewest module paths, or tensor names, that cover `names` and no other of the names `among`."""
+    total = Counter(prefix for name in among for prefix in _prefixes(name))
+    wanted = Counter(prefix for name in names for prefix in _prefixes(name))
+    parts = (next(p for p in _prefixes(name) if wanted[p] == total[p]) for name in names)
+    return tuple(dict.fromkeys(parts))
+
+
+def _prefixes(name: str) -> Iterator[str]:
+    """`a`, `a.b`, `a.b.weight`: the modules around a tensor, the outermost first, and the tensor itself."""
+    parts = name.split(".")
+    for size in range(1, len(parts) + 1):
+        yield ".".join(parts[:size])

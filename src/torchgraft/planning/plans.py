@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from torchgraft.adapting.ops import Op, Role
+from torchgraft.planning.declared import parts_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -114,13 +115,29 @@ class Plan:
         return tuple(entry for entry in self.targets if entry.status == "fresh" and not entry.declared)
 
     @property
+    def undeclared_parts(self) -> tuple[str, ...]:
+        """The same as the fewest module paths or names, as `allow_fresh` takes them."""
+        names = [entry.name for entry in self.undeclared]
+        return parts_of(names, [entry.name for entry in self.targets])
+
+    @property
     def summary(self) -> str:
         """One line: how many tensors of the model are loaded, adapted and fresh."""
         n = self.counts
         text = (
             f"{n['loaded']} loaded, {n['adapted']} adapted, {n['fresh']} fresh of {len(self.targets)} tensors"
         )
-        return f"{text} ({self.coverage:.1%} of the elements); {n['unused']} of the checkpoint's unused"
+        unused = (
+            f"{n['unused']} of the checkpoint's {len(self.sources)} unused" if n["unused"] else "all used"
+        )
+        return f"{text} ({self.coverage:.1%} of the elements); {unused}"
+
+    @property
+    def provenance(self) -> dict[str, str]:
+        """Where the weights come from, for the model that gets them to remember (`ModelInfo.weights`)."""
+        known = {"source": self.checkpoint, "matched by": self.match, "summary": self.summary}
+        form = self.binding.checkpoint.format if self.binding is not None else ""
+        return known | ({"format": form} if form else {})
 
     def __str__(self) -> str:
         lines = [f"{self.model} ← {self.checkpoint}", f"  matched by {self.match}", f"  {self.summary}"]
@@ -134,8 +151,9 @@ class Plan:
         ]
         lines += [f"  note: {note}" for note in self.notes]
         refused = len(self.undeclared)
+        undeclared = "tensor is" if refused == 1 else "tensors are"
         lines.append(
-            f"  refused: {refused} fresh tensors are not declared" if refused else "  ready to apply"
+            f"  refused: {refused} fresh {undeclared} not declared" if refused else "  ready to apply"
         )
         return "\n".join(lines)
 

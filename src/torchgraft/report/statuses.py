@@ -70,11 +70,10 @@ def gate_advice(plan: Plan) -> tuple[str, str | None]:
         return verdict, 'If a new head is meant: allow_fresh="head" (command line: --allow-fresh head)'
     return verdict, (
         "Where names differ, pair them: --rename OLD=NEW; where a new start is meant, declare it: "
-        + _declaration(plan.undeclared)
+        + _declaration(plan.undeclared_parts)
     )
 
 
-def _declaration(entries: tuple[TargetEntry, ...]) -> str:
-    modules = list(dict.fromkeys(entry.name.rpartition(".")[0] or entry.name for entry in entries))
-    shown = " ".join(f"--allow-fresh {clean(module)}" for module in modules[:3])
-    return shown + (" …" if len(modules) > 3 else "")
+def _declaration(parts: tuple[str, ...]) -> str:
+    shown = " ".join(f"--allow-fresh {clean(part)}" for part in parts[:3])
+    return shown + (" …" if len(parts) > 3 else "")

@@ -136,7 +136,7 @@ def fill(
         model, fitted = prepared(build())
     fitted.apply()
     labels = info.labels if info.labels and _fit_head(info.labels, model, fitted) else None
-    attach_info(model, replace(info_of(model), labels=labels, weights=_provenance(checkpoint, fitted)))
+    attach_info(model, replace(info_of(model), labels=labels, weights=fitted.provenance))
     return model
 
 
@@ -179,8 +179,3 @@ def _usual_preprocessing(source: Source, inner: str, published: Published | None
     if published is not None and published.preprocessing is not None:
         return published.preprocessing
     return source.preprocessing(inner)
-
-
-def _provenance(checkpoint: Checkpoint, fitted: Plan) -> Mapping[str, str]:
-    provenance = {"source": fitted.checkpoint, "matched by": fitted.match, "summary": fitted.summary}
-    return provenance | ({"format": checkpoint.format} if checkpoint.format else {})
