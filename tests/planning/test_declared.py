@@ -12,12 +12,12 @@ NAMES = ["stem.weight", "body.0.weight", "body.0.bias", "body.1.weight", "head.f
 @pytest.mark.parametrize(
     ("wanted", "parts"),
     [
-        (["head.fc.weight", "head.fc.bias"], ("head",)),
+        (["head.fc.weight", "head.fc.bias"], ("head.*",)),
         (["body.0.weight", "body.0.bias"], ("body.0",)),
         (["body.0.bias"], ("body.0.bias",)),
         (["body.0.bias", "body.1.weight"], ("body.0.bias", "body.1")),
         (["body.0.weight", "body.0.bias", "body.1.weight"], ("body",)),
-        (NAMES, ("stem", "body", "head")),
+        (NAMES, ("stem.*", "body", "head.*")),
         ([], ()),
     ],
 )

@@ -47,6 +47,7 @@ def apply_plan(plan: Plan) -> GraftReport:
     Raises:
         CoverageError: Tensors that nobody declared as new would stay untrained.
         CheckpointError: A tensor can't be read, or is not what the plan was made for.
+        FetchError: The checkpoint is a remote file, and a part of it can't be had.
         ModelError: The plan is not bound to a model, the model has changed since, or can't be written to.
     """
     started = time.perf_counter()
@@ -62,12 +63,15 @@ def apply_plan(plan: Plan) -> GraftReport:
     check_checkpoint(plan, checkpoint, targets)
     check_places(plan, model, targets)
     written = {_memory(target.tensor) for target in targets.values()} - {None}
+    filled = [
+        entry for entry in plan.targets if entry.status != "fresh" and targets[entry.name].tied_to is None
+    ]
     with torch.no_grad():
-        staged = [
-            (targets[entry.name], _stage(entry, checkpoint, targets[entry.name].tensor, written))
-            for entry in plan.targets
-            if entry.status != "fresh" and targets[entry.name].tied_to is None
-        ]
+        with checkpoint.prefetch([entry.source for entry in filled if entry.source is not None]):
+            staged = [
+                (targets[entry.name], _stage(entry, checkpoint, targets[entry.name].tensor, written))
+                for entry in filled
+            ]
         made: dict[int, torch.Tensor] = {}
         for target, value in staged:
             if target.tensor.is_meta:

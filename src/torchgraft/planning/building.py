@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["Weights", "as_checkpoint", "graft", "plan"]
 
 Weights: TypeAlias = Checkpoint | str | os.PathLike[str] | Mapping[str, torch.Tensor] | nn.Module
-"""What weights may be given as: an opened checkpoint, a path, a state dict, another model."""
+"""What weights may be given as: an opened checkpoint, a path or address, a state dict, another model."""
 
 
 def plan(
@@ -49,7 +49,7 @@ def plan(
 
     Args:
         model: Any module; it may be on the meta device.
-        weights: A checkpoint, its path, a state dict, or a model to take the weights from.
+        weights: A checkpoint, its path or address, a state dict, or a model to take the weights from.
         rename: Rules for the checkpoint's names, applied before matching: `{"teacher.": ""}`.
         match: `"auto"` tries exact names, prefixes, then structure; `"exact"` only names;
             `"order"` also trusts the order of the file where nothing else tells siblings apart.
@@ -144,9 +144,7 @@ def as_checkpoint(weights: Weights) -> Checkpoint:
 
 
 def _describe(source: Checkpoint) -> str:
-    if source.path is None:
-        return "weights in memory"
-    return f"{source.path} [{source.part}]" if source.part else str(source.path)
+    return f"{source.name} [{source.part}]" if source.part else source.name
 
 
 def _source_entries(

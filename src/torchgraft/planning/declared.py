@@ -11,6 +11,8 @@ from torchgraft.adapting.ops import Role
 
 __all__ = ["Declared", "parts_of"]
 
+_ROLES = ("head", "stem")
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -23,7 +25,7 @@ class Declared:
     def parse(cls, allow_fresh: str | Sequence[str]) -> Declared:
         """Read `"head"`, `"stem"`, a pattern such as `"aux.*"`, a module's path, or several of them."""
         words = [allow_fresh] if isinstance(allow_fresh, str) else list(allow_fresh)
-        roles = frozenset(word for word in words if word in ("head", "stem"))
+        roles = frozenset(word for word in words if word in _ROLES)
         return cls(roles, tuple(word for word in words if word not in roles))
 
     def names(self, key: str) -> bool:
@@ -36,11 +38,14 @@ class Declared:
 
 
 def parts_of(names: Sequence[str], among: Sequence[str]) -> tuple[str, ...]:
-    """The fewest module paths, or tensor names, that cover `names` and no other of the names `among`."""
+    """The fewest module paths, or tensor names, that cover `names` and no other of the names `among`.
+
+    A module that is called like a role is written `head.*`, which means the module.
+    """
     total = Counter(prefix for name in among for prefix in _prefixes(name))
     wanted = Counter(prefix for name in names for prefix in _prefixes(name))
     parts = (next(p for p in _prefixes(name) if wanted[p] == total[p]) for name in names)
-    return tuple(dict.fromkeys(parts))
+    return tuple(dict.fromkeys(f"{part}.*" if part in _ROLES else part for part in parts))
 
 
 def _prefixes(name: str) -> Iterator[str]:
