@@ -21,6 +21,7 @@ NAMES = [
     "CorruptCheckpointError",
     "CoverageError",
     "DataError",
+    "Diff",
     "FetchError",
     "MatchError",
     "MissingDependencyError",
@@ -38,8 +39,10 @@ NAMES = [
     "UnsafeCheckpointError",
     "__version__",
     "adapt",
+    "convert",
     "create_model",
     "describe",
+    "diff",
     "evaluate",
     "examine",
     "finetune",
@@ -111,6 +114,7 @@ WITHOUT_TORCH = {
     "help of a command": "RUN(['finetune', '--help'])",
     "--version": "RUN(['--version'])",
     "inspect": "RUN(['inspect', FILE])",
+    "diff": "RUN(['diff', FILE, FILE])",
     "inspect as JSON": "RUN(['inspect', FILE, '--json'])",
 }
 

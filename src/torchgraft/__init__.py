@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torchgraft.anatomy import adapt, examine
     from torchgraft.checkpoint import Checkpoint, open
+    from torchgraft.comparing import Diff, diff
     from torchgraft.errors import (
         AdaptError,
         AmbiguousMatchError,
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from torchgraft.finetuning import evaluate, finetune, predict
     from torchgraft.model_info import ModelInfo, Preprocessing, describe, info_of
     from torchgraft.planning import Plan, graft, plan
-    from torchgraft.saving import save
+    from torchgraft.saving import convert, save
     from torchgraft.tensors import TensorRef
     from torchgraft.zoo import create_model, load
 
@@ -39,13 +40,16 @@ __version__ = "0.1.0"
 
 _HOME = {
     "Checkpoint": "checkpoint",
+    "Diff": "comparing",
     "ModelInfo": "model_info",
     "Plan": "planning",
     "Preprocessing": "model_info",
     "TensorRef": "tensors",
     "adapt": "anatomy",
+    "convert": "saving",
     "create_model": "zoo",
     "describe": "model_info",
+    "diff": "comparing",
     "evaluate": "finetuning",
     "examine": "anatomy",
     "finetune": "finetuning",
@@ -87,6 +91,7 @@ __all__ = [
     "CorruptCheckpointError",
     "CoverageError",
     "DataError",
+    "Diff",
     "FetchError",
     "MatchError",
     "MissingDependencyError",
@@ -104,8 +109,10 @@ __all__ = [
     "UnsafeCheckpointError",
     "__version__",
     "adapt",
+    "convert",
     "create_model",
     "describe",
+    "diff",
     "evaluate",
     "examine",
     "finetune",

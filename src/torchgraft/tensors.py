@@ -5,16 +5,18 @@ Everything above this room passes `TensorRef`s around; PyTorch is imported only 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from types import EllipsisType
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias, runtime_checkable
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["DTYPE_BITS", "Index", "Named", "TensorRef"]
+__all__ = ["DTYPE_BITS", "Far", "Index", "Named", "Span", "TensorRef"]
 
 Index: TypeAlias = int | slice | EllipsisType | tuple[int | slice | EllipsisType | None, ...] | None
 """What `tensor[...]` takes: whole numbers, slices, `...` and tuples of them."""
@@ -44,6 +46,24 @@ class Named:
         return math.prod(self.shape)
 
 
+@runtime_checkable
+class Far(Protocol):
+    """A file whose bytes cost a request, so that those that are wanted are best asked for together."""
+
+    def prefetch(self, ranges: Iterable[tuple[int, int]]) -> AbstractContextManager[None]:
+        """Have these ranges (offset, length) at hand within the block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of bytes in a file that is far away."""
+
+    file: Far
+    offset: int
+    length: int
+
+
 @dataclass(frozen=True, slots=True)
 class TensorRef(Named):
     """A tensor in a checkpoint, not read yet.
@@ -57,16 +77,24 @@ class TensorRef(Named):
         alias: Equal for tensors that are the same view of the same stored bytes (tied weights).
         layout: How its dimensions are ordered, where the library that wrote it is known to order them in
             another way than PyTorch: `"HWIO"` for a convolution's kernel, `"IO"` for a dense layer's.
+            Of a sparse tensor, PyTorch's name of its layout, such as `"sparse_coo"`.
+        spans: Says which bytes reading it all takes, where those are far away; otherwise none.
     """
 
     fetch: Callable[[Index], torch.Tensor] = field(kw_only=True, repr=False, compare=False)
     alias: str | None = field(default=None, kw_only=True, repr=False)
     layout: str = field(default="", kw_only=True, repr=False)
+    spans: Callable[[], Sequence[Span]] = field(default=tuple, kw_only=True, repr=False, compare=False)
 
     @property
     def nbytes(self) -> int:
         """Bytes its elements take."""
         return self.numel * DTYPE_BITS[self.dtype] // 8
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is one of PyTorch's sparse tensors."""
+        return self.layout.startswith("sparse")
 
     def view(self, index: Index = ...) -> torch.Tensor:
         """Read without copying where the container allows it: only touched pages are loaded."""
@@ -75,6 +103,26 @@ class TensorRef(Named):
     def read(self, index: Index = ...) -> torch.Tensor:
         """Read the part that `index` selects into memory of its own."""
         return self.fetch(index).clone()
+
+    def parts(self, limit: int) -> Iterator[Index]:
+        """Indices that select all of it piece by piece, in the order of its elements.
+
+        Args:
+            limit: How many bytes a piece has at most; a single element may have more.
+        """
+        if self.nbytes <= limit:
+            yield ...
+            return
+        row = self.nbytes
+        for axis, size in enumerate(self.shape):
+            row //= size
+            if row <= limit or axis == len(self.shape) - 1:
+                step = max(1, limit // row)
+                for leading in itertools.product(*map(range, self.shape[:axis])):
+                    for start in range(0, size, step):
+                        yield (*leading, slice(start, start + step))
+                return
+        yield ...  # one element
 
     def __getitem__(self, index: Index) -> torch.Tensor:
         return self.read(index)

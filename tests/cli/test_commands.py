@@ -1,6 +1,7 @@
 """Every command on a model of the user's own, files and folders included."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -32,6 +33,95 @@ def test_inspect_needs_no_pytorch(place):
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
+
+
+def test_convert(place, call):
+    result = call("convert", "tiny.pth", "-o", "new.safetensors")
+    assert result.exit_code == 0, result.output
+    assert re.fullmatch(r"new\.safetensors: 1 file, \d+\.\d KiB\n", result.stdout)
+    saved = torch.load("tiny.pth", weights_only=True)
+    found = tg.open("new.safetensors").state_dict()
+    assert list(found) == list(saved)
+    assert all(torch.equal(found[key], saved[key]) for key in saved)
+
+
+def test_convert_into_shards_of_another_precision(place, call):
+    result = call("convert", "tiny.pth", "-o", "out", "--shard-size", "1KB", "--dtype", "bfloat16", "--json")
+    data = json.loads(result.stdout)
+    assert data["saved"] == "out"
+    assert data["files"] == {str(p): p.stat().st_size for p in (place / "out").relative_to(place).iterdir()}
+    assert "out/model.safetensors.index.json" in data["files"]
+    assert tg.open("out")["module.0.weight"].dtype == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["tiny.pth", "-o", "x.pth", "--shard-size", "5q"], 2, "is no size"),
+        (["tiny.pth", "-o", "x.pth", "--dtype", "int8"], 2, "'int8' is not one of"),
+        (["tiny.pth", "-o", "x.onnx"], 8, "'.onnx' are not written"),
+        (["tiny.pth", "-o", "x.pth", "--shard-size", "5GB"], 8, "several files need a folder"),
+        (["absent.pth", "-o", "x.pth"], 3, "no such file"),
+        (["tiny.pth", "-o", "x.pth", "--select", "ema"], 3, "has no part called 'ema'"),
+    ],
+)
+def test_convert_refuses(arguments, code, message, place, call):
+    before = sorted(place.iterdir())
+    result = call("convert", *arguments)
+    assert result.exit_code == code
+    assert message in result.stderr
+    assert sorted(place.iterdir()) == before
+
+
+def test_convert_finds_damage_unless_told_not_to(place, call):
+    data = bytearray((place / "tiny.pth").read_bytes())
+    data[data.index(torch.load("tiny.pth")["module.0.weight"].numpy().tobytes()) + 5] ^= 1
+    (place / "bad.pth").write_bytes(data)
+    result = call("convert", "bad.pth", "-o", "new.pth")
+    assert result.exit_code == 3
+    assert "not what its checksum says" in result.stderr
+    assert not (place / "new.pth").exists()
+    assert call("convert", "bad.pth", "-o", "new.pth", "--no-verify").exit_code == 0
+    assert call("diff", "tiny.pth", "new.pth", "--values").exit_code == 10
+
+
+def test_diff_of_the_same(place, call):
+    call("convert", "tiny.pth", "-o", "new.safetensors")
+    for options in ([], ["--values"], ["--all"]):
+        result = call("diff", "tiny.pth", "new.safetensors", *options)
+        assert result.exit_code == 0, result.output
+        assert "✓ no difference in names, shapes" in result.stdout
+    data = json.loads(call("diff", "tiny.pth", "new.safetensors", "--json").stdout)
+    assert data["equal"]
+    assert data["values_compared"] is False
+
+
+def test_diff_of_others(place, call):
+    tensors = torch.load("tiny.pth", weights_only=True)
+    tensors["module.0.weight"][0, 0, 0, 0] += 1
+    del tensors["module.8.bias"]
+    torch.save(tensors, "other.pth")
+    result = call("diff", "tiny.pth", "other.pth", "--values")
+    assert result.exit_code == 10
+    assert "✗ 16 tensors: 14 same · 1 only in a · 1 values" in result.stdout
+    assert "1 of 216 values, by up to 1" in result.stdout
+    data = json.loads(call("diff", "tiny.pth", "other.pth", "--values", "--json").stdout)
+    assert [t["name"] for t in data["tensors"] if t["differences"]] == ["module.0.weight", "module.8.bias"]
+
+
+def test_inspect_shows_layouts_and_huge_names(place, call):
+    import numpy as np
+
+    np.savez("x.npz", **{"conv/kernel": np.ones((3, 3, 2, 4), np.float32)})
+    assert "[3, 3, 2, 4]  HWIO" in call("inspect", "x.npz").stdout
+    (tensor,) = json.loads(call("inspect", "x.npz", "--json").stdout)["tensors"]
+    assert tensor["layout"] == "HWIO"
+    torch.save({"x" * 100_000: torch.ones(2, 2)}, "long.pth")
+    result = call("inspect", "long.pth")
+    assert result.exit_code == 0
+    assert len(result.stdout) < 2000
+    (tensor,) = json.loads(call("inspect", "long.pth", "--json").stdout)["tensors"]
+    assert tensor["name"] == "x" * 100_000
 
 
 def test_plan_golden(place, call):

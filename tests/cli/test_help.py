@@ -5,7 +5,7 @@ import pytest
 
 from torchgraft.cli.failures import EXIT_CODES
 
-COMMANDS = ["inspect", "plan", "graft", "adapt", "finetune", "evaluate", "predict", "demo"]
+COMMANDS = ["inspect", "diff", "convert", "plan", "graft", "adapt", "finetune", "evaluate", "predict", "demo"]
 
 
 def test_names_every_command_and_exit_code(call):

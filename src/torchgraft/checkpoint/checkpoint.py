@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from torchgraft.checkpoint.parts import Part, TensorSet, classify
 from torchgraft.checkpoint.rest import plain
 from torchgraft.errors import CheckpointError
 from torchgraft.formats.container import Container
+from torchgraft.storage.prefetching import prefetched
 from torchgraft.tensors import Index, TensorRef
 
 if TYPE_CHECKING:
@@ -21,12 +23,16 @@ if TYPE_CHECKING:
 
 __all__ = ["Checkpoint"]
 
+_GROUP = 1 << 26
+"""Bytes of a remote file that are fetched ahead when all of it is read."""
+
 
 class Checkpoint(Mapping[str, TensorRef]):
     """The weights of a file, not read yet, by the names the file gives them; nothing is stripped.
 
     Attributes:
-        path: The file, or `None` for weights in memory.
+        name: Where the weights are from: a path, an address without secrets, or "weights in memory".
+        path: The file on this machine, if they are from one.
         format: The container's name, such as `"safetensors"`; empty in memory.
         part: Which part of the file was taken as the weights: its path, empty for the root.
         parts: Every set of tensors in the file, and what it looks like.
@@ -47,10 +53,12 @@ class Checkpoint(Mapping[str, TensorRef]):
         metadata: Mapping[str, object] | None = None,
         classes: Sequence[str] = (),
         container: Container | None = None,
+        name: str | None = None,
     ) -> None:
         self._tensors = {
             key: ref if ref.name == key else replace(ref, name=key) for key, ref in tensors.items()
         }
+        self.name = name or (str(path) if path else "weights in memory")
         self.path = path
         self.format = format
         self.part = part
@@ -69,8 +77,8 @@ class Checkpoint(Mapping[str, TensorRef]):
         if select == ".":
             chosen, why = _together(found), "all sets together, as asked"
         elif select is not None:
-            part = find_part(parts, select, where=where)
-            chosen, why = found.sets[parts.index(part)], "as asked"
+            part, why = find_part(parts, select, where=where)
+            chosen = found.sets[parts.index(part)]
         else:
             part, why = choose_part(parts, where=where)
             chosen = found.sets[parts.index(part)]
@@ -86,6 +94,7 @@ class Checkpoint(Mapping[str, TensorRef]):
             metadata={**container.metadata, **metadata},
             classes=tuple(found.classes),
             container=container,
+            name=container.name,
         )
 
     @classmethod
@@ -107,16 +116,52 @@ class Checkpoint(Mapping[str, TensorRef]):
             raise CheckpointError("weights in memory have one part only")
         return Checkpoint.from_container(self._container, part)
 
+    def forget(self) -> None:
+        """Let the system have back the memory of what was read from the file, until it is read again.
+
+        Views of tensors stay what they are, but what was written into one is lost: it shows the file again.
+        """
+        if self._container is not None:
+            self._container.forget()
+
+    @contextmanager
+    def prefetch(self, keys: Iterable[str]) -> Iterator[None]:
+        """Within the block, the bytes of these tensors of a remote file are at hand.
+
+        They come in few requests, several at once, and are let go when the block and what was read in it
+        is. Tensors on this machine take no notice.
+
+        Raises:
+            FetchError: They can't be had.
+        """
+        with prefetched(span for key in keys for span in self[key].spans()):
+            yield
+
     def state_dict(self) -> dict[str, torch.Tensor]:
         """Read everything. Tensors that are tied in the file are one tensor here too."""
         tensors: dict[str, torch.Tensor] = {}
         tied: dict[str, torch.Tensor] = {}
-        for key, ref in self.items():
-            tensor = tied.get(ref.alias) if ref.alias else None
-            tensors[key] = ref.read() if tensor is None else tensor
-            if ref.alias:
-                tied[ref.alias] = tensors[key]
+        for keys in self._groups():
+            with self.prefetch(keys):
+                for key in keys:
+                    ref = self[key]
+                    tensor = tied.get(ref.alias) if ref.alias else None
+                    tensors[key] = ref.read() if tensor is None else tensor
+                    if ref.alias:
+                        tied[ref.alias] = tensors[key]
         return tensors
+
+    def _groups(self) -> Iterator[list[str]]:
+        """The keys in order, in groups that are small beside the whole file."""
+        group: list[str] = []
+        size = 0
+        for key, ref in self.items():
+            if group and size + ref.nbytes > _GROUP:
+                yield group
+                group, size = [], 0
+            group.append(key)
+            size += ref.nbytes
+        yield group
 
     def __getitem__(self, key: str) -> TensorRef:
         return self._tensors[key]
@@ -128,13 +173,13 @@ class Checkpoint(Mapping[str, TensorRef]):
         return len(self._tensors)
 
     def __repr__(self) -> str:
-        return f"<Checkpoint {self.path or 'in memory'}: {len(self)} tensors>"
+        return f"<Checkpoint {self.name}: {len(self)} tensors>"
 
     def __str__(self) -> str:
         dtypes = Counter(ref.dtype for ref in self.values())
         numel = sum(ref.numel for ref in self.values())
         lines = [
-            f"{self.path or 'weights in memory'}" + (f" ({self.format})" if self.format else ""),
+            self.name + (f" ({self.format})" if self.format else ""),
             f"  weights: {self.part or 'the root'}, {self.why}" if self.why else "  weights",
             f"  {len(self)} tensors, {numel:,} elements, " + ", ".join(f"{n} {d}" for d, n in dtypes.items()),
         ]

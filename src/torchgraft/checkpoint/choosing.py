@@ -42,8 +42,11 @@ def choose_part(parts: Sequence[Part], *, where: str) -> tuple[Part, str]:
     )
 
 
-def find_part(parts: Sequence[Part], select: str, *, where: str) -> Part:
-    """The part that the user names by its path or the end of it.
+def find_part(parts: Sequence[Part], select: str, *, where: str) -> tuple[Part, str]:
+    """The part that the user names, and why: by its path, the end of it, or a word in it (`"ema"`).
+
+    A word is looked for among the weights and their copies, first in the last name of the path
+    (`state_dict_ema`), then in any (`ema.module`).
 
     Raises:
         NoWeightsError: No part, or several, are called so.
@@ -51,7 +54,14 @@ def find_part(parts: Sequence[Part], select: str, *, where: str) -> Part:
     exact = [part for part in parts if part.name == select]
     found = exact or [part for part in parts if part.name.endswith(f".{select}")]
     if len(found) == 1:
-        return found[0]
+        return found[0], "as asked"
+    if not found and (word := select.lower()):
+        sets = [part for part in parts if part.kind in ("weights", "copy")]
+        found = [part for part in sets if word in part.name.rpartition(".")[2].lower()] or [
+            part for part in sets if word in part.name.lower()
+        ]
+        if len(found) == 1:
+            return found[0], f"the only set of weights with {select!r} in its name"
     raise NoWeightsError(
         f"has {'no part' if not found else f'{len(found)} parts'} called {select!r}",
         where=where,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
 from torchgraft.checkpoint.modules import is_module, module_state
 from torchgraft.checkpoint.parts import TensorSet
@@ -69,10 +69,14 @@ def find_sets(tree: object, where: str) -> Found:
         if isinstance(node, dict) and _is_nested_weights(node):
             _add(found, node, path, dict(_flatten(node)))
             continue
-        own = {str(key): child for key, child in children if isinstance(child, TensorRef)}
-        if isinstance(node, dict) and own:
+        own = dict(_own_tensors(children)) if isinstance(node, dict) else {}
+        if own:
             _add(found, node, path, own)
-            children = [(key, child) for key, child in children if not isinstance(child, TensorRef)]
+            children = [
+                (key, child)
+                for key, child in children
+                if not isinstance(child, TensorRef) and not _is_packed_pair(child, key)
+            ]
         stack.extend(((*path, key), child) for key, child in reversed(children))
     return found
 
@@ -102,6 +106,21 @@ def _children(node: object) -> Iterator[tuple[Key, object]]:
         if node.items:
             yield from _children(node.items)
         yield from enumerate(node.args)
+
+
+def _own_tensors(children: list[tuple[Key, object]]) -> Iterator[tuple[str, TensorRef]]:
+    for key, child in children:
+        if isinstance(child, TensorRef):
+            yield str(key), child
+        elif _is_packed_pair(child, key):
+            for number, part in enumerate(child):
+                if isinstance(part, TensorRef):
+                    yield f"{key}.{number}", part
+
+
+def _is_packed_pair(child: object, key: Key) -> TypeGuard[tuple[object, ...]]:
+    """A quantised layer's weight and bias, which its state dict keeps under one name."""
+    return str(key).endswith("_packed_params") and isinstance(child, tuple) and len(child) == 2
 
 
 def _is_per_parameter(node: Mapping[object, object]) -> bool:

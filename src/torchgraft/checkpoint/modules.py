@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TypeGuard
 
+from torchgraft.checkpoint.quantised_modules import is_packed_convolution, is_quantised, packed_tensors
 from torchgraft.errors import UnsafeCheckpointError
 from torchgraft.formats.container import Placeholder
 from torchgraft.tensors import TensorRef
@@ -15,12 +17,27 @@ _MAX_MODULES = 200_000  # a module that stands in two places counts twice, as it
 
 
 def is_module(node: object) -> TypeGuard[Placeholder]:
-    """Whether this was an `nn.Module`: its state has the three stores that every module has."""
-    return (
-        isinstance(node, Placeholder)
-        and isinstance(node.state, dict)
-        and all(isinstance(node.state.get(store), dict) for store in ("_parameters", "_buffers", "_modules"))
+    """Whether this was an `nn.Module`: its state has the three stores that every module has.
+
+    Two kinds are pickled in a way of their own: what `torch.compile` gave, and quantised convolutions.
+    """
+    if not isinstance(node, Placeholder):
+        return False
+    return _has_stores(node) or _compiled(node) is not None or is_packed_convolution(node)
+
+
+def _has_stores(node: Placeholder) -> bool:
+    return isinstance(node.state, dict) and all(
+        isinstance(node.state.get(store), dict) for store in ("_parameters", "_buffers", "_modules")
     )
+
+
+def _compiled(node: Placeholder) -> Placeholder | None:
+    """The module inside what `torch.compile` gave."""
+    if node.class_name == "torch._dynamo.eval_frame.OptimizedModule" and node.args:
+        inner = node.args[0]
+        return inner if isinstance(inner, Placeholder) and _has_stores(inner) else None
+    return None
 
 
 def module_state(module: Placeholder, classes: dict[str, None], where: str) -> dict[str, TensorRef]:
@@ -46,23 +63,42 @@ def module_state(module: Placeholder, classes: dict[str, None], where: str) -> d
                 f"a module holds {_MAX_MODULES:,} others, or {_MAX_DEPTH} one inside another",
                 where=where,
             )
-        state = node.state
-        assert isinstance(state, dict)
         if id(node) in above:
             return  # a module that holds itself has no state dict either
         above.add(id(node))
-        unsaved = state.get("_non_persistent_buffers_set") or ()
-        for name, value in state["_parameters"].items():
+        if (inner := _compiled(node)) is not None:
+            classes.setdefault(inner.class_name)
+            visit(inner, f"{prefix}_orig_mod.")
+        elif is_packed_convolution(node):
+            tensors.update({f"{prefix}{name}": value for name, value in packed_tensors(node).items()})
+        else:
+            stores(node, prefix)
+        above.discard(id(node))
+
+    def stores(node: Placeholder, prefix: str) -> None:
+        state = node.state
+        assert isinstance(state, dict)
+        unsaved = state.get("_non_persistent_buffers_set")  # since PyTorch 1.5
+        unsaved = unsaved if isinstance(unsaved, (set, frozenset, list)) else ()
+        for name, value in _named(state["_parameters"]):
             if isinstance(value, TensorRef):
                 tensors[f"{prefix}{name}"] = value
-        for name, value in state["_buffers"].items():
+            elif isinstance(value, Placeholder):  # one of a lazy module, which has no shape yet
+                classes.setdefault(value.class_name)
+        for name, value in _named(state["_buffers"]):
             if isinstance(value, TensorRef) and name not in unsaved:
                 tensors[f"{prefix}{name}"] = value
-        for name, child in state["_modules"].items():
+        if is_quantised(node.class_name):
+            tensors.update({f"{prefix}{name}": value for name, value in packed_tensors(node).items()})
+        for name, child in _named(state["_modules"]):
             if is_module(child):
                 classes.setdefault(child.class_name)
                 visit(child, f"{prefix}{name}.")
-        above.discard(id(node))
 
     visit(module, "")
     return tensors
+
+
+def _named(store: Mapping[object, object]) -> list[tuple[str, object]]:
+    """What has a name in a store: keys that are objects may be endless to print."""
+    return [(name, value) for name, value in store.items() if isinstance(name, str)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,10 @@ Kind: TypeAlias = Literal["weights", "copy", "per-parameter state", "other"]
 
 _COPY_WORDS = ("ema", "swa", "averag", "shadow", "teacher")
 """Words in a path that tell which of two equal sets is the copy; which sets are equal, shapes tell."""
+
+
+_OPTIMIZERS = ("optimizer", "optimizer_weights")
+"""What Keras calls the flat list of an optimizer's variables, whose shapes may be those of the weights."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,8 @@ def _alone(found: TensorSet) -> Part:
             "per-parameter state",
             "the same few values for each of many parameters, as an optimizer keeps",
         )
+    elif found.path.rpartition(".")[2] in _OPTIMIZERS:
+        kind, why = "per-parameter state", "the file keeps it as its optimizer's"
     elif not any(ref.dtype.startswith(("float", "bfloat", "complex", "q")) and ref.shape for ref in refs):
         why = "no floating-point tensor with a dimension: counters or random states"
     else:
@@ -97,10 +104,10 @@ def _alone(found: TensorSet) -> Part:
 
 
 def _form(found: TensorSet) -> frozenset[tuple[str, tuple[int, ...]]]:
-    """Keys and shapes, less a first segment that all keys share (`module.`) and counters."""
+    """Keys and shapes, less the first segments that all keys share (`module.backbone.`) and counters."""
     keys = [key for key, ref in found.tensors.items() if ref.shape]
-    first = {key.partition(".")[0] for key in keys}
-    cut = len(first.pop()) + 1 if len(first) == 1 and all("." in key for key in keys) else 0
+    shared = os.path.commonprefix(keys)  # noqa: RUF071 (letter by letter; the cut is at a dot)
+    cut = shared.rfind(".") + 1
     return frozenset((key[cut:], found.tensors[key].shape) for key in keys)
 
 

@@ -22,6 +22,7 @@ EXIT_CODES = {
     7: "images, labels or training went wrong",
     8: "saving or downloading failed",
     9: "an optional package is missing",
+    10: "the checkpoints differ (diff)",
     130: "interrupted",
 }
 """What each exit code means."""

@@ -16,7 +16,18 @@ from torchgraft.cli.output import Output
 
 __all__ = ["commands"]
 
-_COMMANDS = ("inspect", "plan", "graft", "adapt", "finetune", "evaluate", "predict", "demo")
+_COMMANDS = (
+    "inspect",
+    "diff",
+    "convert",
+    "plan",
+    "graft",
+    "adapt",
+    "finetune",
+    "evaluate",
+    "predict",
+    "demo",
+)
 """Each is a module of this package that holds a click command of the same name."""
 
 

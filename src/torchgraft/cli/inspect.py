@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -28,17 +27,18 @@ def inspect(file: str, select: str | None, everything: bool, output: Output) -> 
     torchgraft inspect resnet152.pth
     torchgraft inspect training_run.pt --select model_ema
     torchgraft inspect weights.safetensors --json
+    torchgraft inspect https://example.org/resnet50.safetensors
     """
     from torchgraft import checkpoint
     from torchgraft.report.terminal import checkpoint_view
 
-    opened = checkpoint.open(Path(file), select=select)
+    opened = checkpoint.open(file, select=select)
     output.result(checkpoint_view(opened, all=everything), lambda: _data(opened))
 
 
 def _data(opened: Checkpoint) -> dict[str, object]:
     return {
-        "file": str(opened.path) if opened.path else None,
+        "file": opened.name,
         "format": opened.format,
         "part": opened.part,
         "why": opened.why,
@@ -46,7 +46,13 @@ def _data(opened: Checkpoint) -> dict[str, object]:
         "classes": opened.classes,
         "metadata": opened.metadata,
         "tensors": [
-            {"name": ref.name, "shape": ref.shape, "dtype": ref.dtype, "nbytes": ref.nbytes}
+            {
+                "name": ref.name,
+                "shape": ref.shape,
+                "dtype": ref.dtype,
+                "nbytes": ref.nbytes,
+                "layout": ref.layout,
+            }
             for ref in opened.values()
         ],
     }

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeAlias
 
 from torchgraft.formats.zip_directory import Entry
 from torchgraft.storage.byte_file import ByteFile
+from torchgraft.storage.folder import Folder
 
-__all__ = ["Container", "FolderFormat", "Format", "Placeholder", "ZipFormat"]
+__all__ = ["Container", "FolderFormat", "Format", "OpenFile", "Placeholder", "ZipFormat"]
 
 
 @dataclass(slots=True, eq=False)
@@ -41,14 +43,17 @@ class Container:
             has its name only where the container itself names tensors; in a pickle the place in the
             tree is the name. The tree may share and even hold parts of itself. What has no value here
             (a class, a bare storage) is an inert object that prints as what it is.
-        metadata: What the container itself says beside the tree, such as safetensors' header strings.
+        metadata: What the container itself says beside the tree, as plain data: safetensors' header strings,
+            the other files of a folder.
+        forget: Gives back to the system the memory of what was read; see `MappedFile.forget`.
     """
 
     name: str
     path: Path | None
     format: str
     tree: object
-    metadata: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, object] = field(default_factory=dict)
+    forget: Callable[[], None] = field(default=lambda: None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,16 +86,20 @@ class ZipFormat:
     read: Callable[[ByteFile, Mapping[str, Entry]], Container]
 
 
+OpenFile: TypeAlias = Callable[[ByteFile], Container]
+"""Opens one file, whatever it is; an index of other files is not followed."""
+
+
 @dataclass(frozen=True, slots=True)
 class FolderFormat:
     """A kind of container of several files in a folder.
 
     Attributes:
         name: Its name, such as `"safetensors shards"`.
-        recognise: Whether this folder is one.
-        read: Opens it. Raises `CheckpointError`.
+        recognise: Whether this folder is one, by the names of its files.
+        read: Opens it, given what opens one file. Raises `CheckpointError`.
     """
 
     name: str
-    recognise: Callable[[Path], bool]
-    read: Callable[[Path], Container]
+    recognise: Callable[[Folder], bool]
+    read: Callable[[Folder, OpenFile], Container]

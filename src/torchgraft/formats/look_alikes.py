@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 __all__ = ["identify", "identify_zip"]
 
@@ -16,13 +16,6 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
         "a Git LFS pointer, a note of where the data is",
         "fetch the data: git lfs pull",
     ),
-    (b"\x89HDF\r\n\x1a\n", "an HDF5 file (Keras, TensorFlow)", _EXPORT),
-    (b"GGUF", "a GGUF file (llama.cpp)", "get the model's safetensors files instead"),
-    (
-        b"\x93NUMPY",
-        "a NumPy array",
-        'save it by name: torch.save({"weight": torch.from_numpy(numpy.load(path))}, …)',
-    ),
     (b"\x1f\x8b", "gzip-compressed", "gunzip it and open the file inside"),
     (b"BZh", "bzip2-compressed", "bunzip2 it and open the file inside"),
     (b"\xfd7zXZ\x00", "xz-compressed", "unxz it and open the file inside"),
@@ -35,10 +28,6 @@ _MAGIC: tuple[tuple[bytes, str, str], ...] = (
     (b"\x7fELF", "a program or library", _AGAIN),
 )
 
-_ONNX_STARTS = (b"\x08\x03\x12", b"\x08\x04\x12", b"\x08\x05\x12", b"\x08\x06\x12", b"\x08\x07\x12",
-                b"\x08\x08\x12", b"\x08\x09\x12", b"\x08\x0a\x12", b"\x08\x0b\x12")  # fmt: skip
-"""Protocol buffers' field 1 (`ir_version`, a small number), then field 2 (`producer_name`, a text)."""
-
 
 def identify(head: bytes) -> tuple[str, str]:
     """What a file that begins so is, and the next step."""
@@ -49,10 +38,6 @@ def identify(head: bytes) -> tuple[str, str]:
         return "a tar archive", _UNPACK
     if head[4:8] == b"TFL3":
         return "a TensorFlow Lite model", _EXPORT
-    if head.startswith(_ONNX_STARTS):
-        return "an ONNX model", _EXPORT
-    if head.startswith(b"\x80") and head[1:2] <= b"\x05":
-        return "a plain pickle that torch.save did not write", _EXPORT
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     if start.startswith((b"<!doctype html", b"<html")):
         return "a web page (HTML)", _AGAIN
@@ -70,24 +55,21 @@ def identify(head: bytes) -> tuple[str, str]:
     )
 
 
-def identify_zip(names: Iterable[str]) -> tuple[str, str] | None:
-    """What a zip archive with these entries is; `None` if it may be torch.save's."""
+def identify_zip(names: Collection[str]) -> tuple[str, str] | None:
+    """What a zip archive with these entries is; `None` if it may be one that is read."""
     inside = [rest for name in names if not (rest := name.partition("/")[2] or name).startswith("data/")]
+    if "constants.pkl" in inside and "data.pkl" in inside:
+        return None
     if any(name == "constants.pkl" or name.startswith("code/") for name in inside):
         hint = 'torch.save(torch.jit.load("…", map_location="cpu").state_dict(), "weights.pth")'
-        return "a TorchScript archive, whose code would have to run", hint
-    if "data.pkl" in inside:
+        return "a TorchScript archive of a form that is not known", hint
+    if {"data.pkl", "model.weights.h5"} & {*inside} or any(name.endswith(".npy") for name in inside):
         return None
-    if any(name.endswith(".npy") for name in inside):
-        return (
-            "a NumPy archive (npz)",
-            'torch.save({k: torch.from_numpy(v) for k, v in numpy.load("…").items()}, …)',
-        )
-    if "model.weights.h5" in inside:
-        return "a Keras model", _EXPORT
+    if any(name.endswith(("_weights_config.json", "serialized_state_dict.pt")) for name in names):
+        return None
     if any(name.startswith("models/") or name == "archive_format" for name in inside):
         return (
-            "an exported program (torch.export)",
+            "an exported program (torch.export) of a form that is not known",
             'torch.save(torch.export.load("…").state_dict, "weights.pth")',
         )
     if any(name.endswith((".pth", ".pt", ".bin", ".safetensors", ".ckpt")) for name in inside):

@@ -3,42 +3,78 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from dataclasses import replace
 
 from torchgraft.errors import CheckpointError, UnknownFormatError
 from torchgraft.formats.container import Container, FolderFormat, Format, ZipFormat
+from torchgraft.formats.distributed_safetensors import DISTRIBUTED_SAFETENSORS
+from torchgraft.formats.gguf import GGUF
+from torchgraft.formats.keras_h5 import KERAS_H5
+from torchgraft.formats.keras_zip import KERAS_ZIP
 from torchgraft.formats.look_alikes import identify, identify_zip
+from torchgraft.formats.npy import NPY
+from torchgraft.formats.npz import NPZ
+from torchgraft.formats.onnx import ONNX
+from torchgraft.formats.plain_pickle import PLAIN_PICKLE
 from torchgraft.formats.safetensors import SAFETENSORS
+from torchgraft.formats.shard_index import is_shard_index, read_shard_index
+from torchgraft.formats.shards import read_indexed_shards
+from torchgraft.formats.torch_distributed import TORCH_DISTRIBUTED
+from torchgraft.formats.torch_export import TORCH_EXPORT
 from torchgraft.formats.torch_legacy import TORCH_LEGACY
+from torchgraft.formats.torch_tar import TORCH_TAR
 from torchgraft.formats.torch_zip import TORCH_ZIP
+from torchgraft.formats.torchscript import TORCHSCRIPT
+from torchgraft.formats.weights_folder import WEIGHTS_FOLDER
 from torchgraft.formats.zip_directory import is_zip, read_directory
 from torchgraft.storage.byte_file import ByteFile
+from torchgraft.storage.folder import Folder
 from torchgraft.storage.local import MappedFile
+from torchgraft.storage.local_folder import LocalFolder
 
 __all__ = ["FOLDER_FORMATS", "FORMATS", "ZIP_FORMATS", "read_container"]
 
-FORMATS: tuple[Format, ...] = (SAFETENSORS, TORCH_LEGACY)
+FORMATS: tuple[Format, ...] = (SAFETENSORS, TORCH_LEGACY, TORCH_TAR, NPY, GGUF, ONNX, PLAIN_PICKLE, KERAS_H5)
 """Every kind of file; the first that recognises a file reads it."""
 
-ZIP_FORMATS: tuple[ZipFormat, ...] = (TORCH_ZIP,)
+ZIP_FORMATS: tuple[ZipFormat, ...] = (KERAS_ZIP, TORCHSCRIPT, TORCH_EXPORT, TORCH_ZIP, NPZ)
 """Every kind of zip archive, likewise."""
 
-FOLDER_FORMATS: tuple[FolderFormat, ...] = ()
+FOLDER_FORMATS: tuple[FolderFormat, ...] = (TORCH_DISTRIBUTED, DISTRIBUTED_SAFETENSORS, WEIGHTS_FOLDER)
 """Every kind of folder, likewise."""
 
 _HEAD = 4096
 
 
-def read_container(path: str | os.PathLike[str]) -> Container:
+def read_container(path: str | os.PathLike[str] | ByteFile, *, verify: bool = False) -> Container:
     """Open a file or a folder: its header is read, its tensors are not.
+
+    Args:
+        path: Of a file or folder on this machine; or an opened file, wherever it is.
+        verify: Archives are held against their checksums when they are read. An opened file knows itself.
 
     Raises:
         UnknownFormatError: No container recognises it; the message says what it looks like instead.
         CheckpointError: It can't be read, contradicts itself, or is not to be trusted.
     """
-    if Path(path).is_dir():
-        return _read_folder(Path(path))
-    return _read_file(MappedFile(path))
+    if not isinstance(path, (str, os.PathLike)):
+        return _read_file(path)
+    if os.path.isdir(path):  # noqa: PTH112 (Path.is_dir raises for some names that are none)
+        folder = LocalFolder(path, verify=verify)
+        return replace(_read_folder(folder), forget=folder.forget)
+    file = MappedFile(path, verify=verify)
+    if is_shard_index(bytes(file.view(0, min(_HEAD, file.size)))):
+        index = read_shard_index(file)
+        beside = LocalFolder(file.path.parent, verify=verify)
+        container = read_indexed_shards(index, beside, _read_file, name=file.name, path=file.path)
+        return replace(container, forget=beside.forget)
+    container = _read_file(file)
+
+    def forget() -> None:
+        file.forget()
+        container.forget()
+
+    return replace(container, forget=forget)
 
 
 def _read_file(file: ByteFile) -> Container:
@@ -64,10 +100,20 @@ def _read_zip(file: ByteFile) -> Container:
     )
 
 
-def _read_folder(folder: Path) -> Container:
+def _read_folder(folder: Folder) -> Container:
     for known in FOLDER_FORMATS:
         if known.recognise(folder):
-            return known.read(folder)
-    inside = sorted(p.name for p in folder.iterdir() if p.suffix in {".safetensors", ".pth", ".pt", ".bin"})
-    hint = f"open a file in it: {folder / inside[0]}" if inside else "open a file, not a folder"
-    raise CheckpointError("this is a folder", where=str(folder), hint=hint)
+            return known.read(folder, _read_file)
+    inside = [name for name in sorted(folder.folders)[:100] if _is_known(folder.inner(name))]
+    shown = ", ".join(inside[:8])
+    raise CheckpointError(
+        "this is a folder without weights" + (f", but there are some in {shown}" if inside else ""),
+        where=folder.name,
+        hint=f"open one of those: {folder.path / inside[0] if folder.path else inside[0]}"
+        if inside
+        else "open a file of weights, or the folder that a save function wrote",
+    )
+
+
+def _is_known(folder: Folder) -> bool:
+    return any(known.recognise(folder) for known in FOLDER_FORMATS)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
-from torchgraft.tensors import DTYPE_BITS, Index, TensorRef
+from torchgraft.storage.far_range import FarBytes
+from torchgraft.tensors import DTYPE_BITS, Index, Span, TensorRef
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,8 @@ class Storage:
         dtype: What its class says its elements are.
         nbytes: How many bytes it has.
         load: Gives them, writable, without a copy where the container allows it.
+        swapped: The bytes of each number are in the order of big-endian machines.
+        far: Gives parts of them, where they are in a remote file.
     """
 
     where: str
@@ -37,6 +40,8 @@ class Storage:
     dtype: str
     nbytes: int
     load: Callable[[], memoryview]
+    swapped: bool = False
+    far: FarBytes | None = None
 
 
 def stored_tensor(
@@ -94,8 +99,11 @@ def stored_tensor(
     if not numel and math.prod(max(size, 1) for size in shape) >= _MAX_SIZE:
         raise CorruptCheckpointError(f"an empty tensor of shape {shape} is impossible", where=storage.where)
     view = _View(storage, dtype, offset, shape, stride, conjugate, negative)
-    alias = f"{storage.key}:{offset}:{dtype}:{shape}:{stride}" if numel else None
-    return TensorRef(name, shape, dtype, fetch=view.fetch, alias=alias)
+    # Its key alone would do within a file; shards number their storages alike.
+    alias = f"{storage.where}:{storage.key}:{offset}:{dtype}:{shape}:{stride}" if numel else None
+    if storage.far is None or not numel:
+        return TensorRef(name, shape, dtype, fetch=view.fetch, alias=alias)
+    return TensorRef(name, shape, dtype, fetch=view.fetch_far, alias=alias, spans=view.spans)
 
 
 def contiguous_stride(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -118,6 +126,33 @@ class _View:
     conjugate: bool
     negative: bool
 
+    def fetch_far(self, index: Index) -> torch.Tensor:
+        """As `fetch`, of those bytes alone that the index selects: a tensor without data tells which."""
+        import torch
+
+        numel = self.storage.nbytes * 8 // DTYPE_BITS[self.dtype]
+        elements = torch.empty(numel, dtype=torch.uint8, device="meta")
+        picked = elements.as_strided(self.shape, self.stride, self.offset)[index]
+        part = replace(
+            self, offset=int(picked.storage_offset()), shape=tuple(picked.shape), stride=picked.stride()
+        )
+        if picked.numel():
+            begin, length = part.extent()
+            assert self.storage.far is not None
+            raw = self.storage.far.part(begin, length)
+            part = replace(part, offset=0, storage=replace(self.storage, nbytes=length, load=lambda: raw))
+        return part.fetch(...)
+
+    def spans(self) -> Sequence[Span]:
+        """The bytes that reading all of it takes."""
+        return self.storage.far.spans(*self.extent()) if self.storage.far is not None else ()
+
+    def extent(self) -> tuple[int, int]:
+        """Where its bytes begin in the storage, and how many there are from the first to the last."""
+        width = DTYPE_BITS[self.dtype] // 8
+        last = sum((size - 1) * step for size, step in zip(self.shape, self.stride, strict=True))
+        return self.offset * width, (last + 1) * width
+
     def fetch(self, index: Index) -> torch.Tensor:
         import torch
 
@@ -126,19 +161,20 @@ class _View:
             return torch.empty_strided(self.shape, self.stride, dtype=dtype)[index]
         raw = self.storage.load()
         start = torch.frombuffer(raw, dtype=torch.uint8, count=1).data_ptr()
-        if start % dtype.itemsize == 0:
+        if start % dtype.itemsize == 0 and not self.storage.swapped:
             flat = torch.frombuffer(raw, dtype=dtype, count=self.storage.nbytes // dtype.itemsize)
             tensor = flat.as_strided(self.shape, self.stride, self.offset)[index]
         else:
-            tensor = self._copy_unaligned(raw, index, dtype)
+            tensor = self._copy_bytewise(raw, index, dtype)
         if self.conjugate:
             tensor = tensor.conj()
         return tensor.neg() if self.negative else tensor
 
-    def _copy_unaligned(self, raw: memoryview, index: Index, dtype: torch.dtype) -> torch.Tensor:
+    def _copy_bytewise(self, raw: memoryview, index: Index, dtype: torch.dtype) -> torch.Tensor:
         """Elements that don't begin at a multiple of their size are copied: arithmetic on them is undefined.
 
-        Only what the index selects is touched: a tensor without data tells which elements that is.
+        So are those whose bytes have to be turned round. Only what the index selects is touched: a tensor
+        without data tells which elements that is.
         """
         import torch
 
@@ -155,5 +191,10 @@ class _View:
         )
         # The copy is taken in the order of memory, so that a transposed view stays one.
         order = sorted(range(picked.dim()), key=picked.stride, reverse=True)
-        packed = bytewise.permute((*order, picked.dim())).contiguous().view(dtype).squeeze(-1)
+        # `contiguous` would copy nothing where the bytes lie in order already.
+        packed = bytewise.permute((*order, picked.dim())).clone(memory_format=torch.contiguous_format)
+        if self.storage.swapped:  # the two parts of a complex number each
+            parts = (*packed.shape[:-1], 2, width // 2) if dtype.is_complex else packed.shape
+            packed = packed.reshape(parts).flip(-1).reshape(packed.shape)
+        packed = packed.view(dtype).squeeze(-1)
         return packed.permute(tuple(order.index(axis) for axis in range(picked.dim())))

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Literal
+
 from torchgraft.errors import CheckpointError, CorruptCheckpointError
 from torchgraft.formats.container import Container, Format
+from torchgraft.formats.legacy_far import FarStorage
 from torchgraft.formats.pickles import read_pickle
 from torchgraft.formats.pickles.persistent import StorageId, storage_id
+from torchgraft.formats.pickles.values import Nesting
 from torchgraft.formats.stored_tensor import Storage
 from torchgraft.storage.byte_file import ByteFile
-from torchgraft.tensors import DTYPE_BITS
+from torchgraft.tensors import DTYPE_BITS, Far
 
-__all__ = ["TORCH_LEGACY"]
+__all__ = ["TORCH_LEGACY", "read_legacy"]
 
+_TOP = Nesting()
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
@@ -26,21 +32,19 @@ def _recognise(head: bytes) -> bool:
     return value == _MAGIC
 
 
-def _read(file: ByteFile) -> Container:
+def read_legacy(file: ByteFile, nesting: Nesting = _TOP) -> Container:
+    """Open such a file, which may itself be inside another. Raises `CheckpointError`."""
     where = file.name
-    storages = _Storages(file)
     _, at = read_pickle(file.data, where=where)
     protocol, at = read_pickle(file.data, where=where, start=at)
     if protocol != _PROTOCOL:
         raise CorruptCheckpointError("it is of a version of the format that is not known", where=where)
     machine, at = read_pickle(file.data, where=where, start=at)
-    if isinstance(machine, dict) and machine.get("little_endian") is False:
-        raise CorruptCheckpointError(
-            "it was saved on a big-endian machine",
-            where=where,
-            hint="torch.load it on such a machine, and save it as safetensors there",
-        )
-    tree, at = read_pickle(file.data, where=where, start=at, persistent=storages.find)
+    swapped = isinstance(machine, dict) and machine.get("little_endian") is False
+    storages = _Storages(file, nesting.prefix, swapped=swapped)
+    tree, at = read_pickle(
+        file.data, where=where, start=at, persistent=storages.find, file=file, nesting=nesting
+    )
     keys, at = read_pickle(file.data, where=where, start=at)
     storages.locate(keys, at)
     return Container(file.name, file.path, "torch legacy", tree)
@@ -49,8 +53,11 @@ def _read(file: ByteFile) -> Container:
 class _Storages:
     """The storages that the pickle refers to; where their bytes are is known only when it has been read."""
 
-    def __init__(self, file: ByteFile) -> None:
+    def __init__(self, file: ByteFile, prefix: str, *, swapped: bool) -> None:
         self._file = file
+        self._prefix = prefix
+        self._swapped = swapped
+        self._is_far = file.path is None and isinstance(file, Far)
         self._ids: dict[str, StorageId] = {}
         self._known: dict[tuple[object, ...], Storage] = {}
         self._places: dict[str, int] = {}
@@ -77,9 +84,14 @@ class _Storages:
         def load() -> memoryview:
             return self._file.view(self._places[wanted.key] + start * width, numel * width)
 
-        name = f"{wanted.key}+{start}" if start else wanted.key
         where = f"{self._file.name}: storage {wanted.key[:100]}"
-        return Storage(where, name, wanted.dtype, numel * width, load)
+        name = f"{self._prefix}{wanted.key}" + (f"+{start}" if start else "")
+        far = None
+        if self._is_far:
+            place = functools.partial(self._places.__getitem__, wanted.key)
+            check = functools.partial(self._check_count, wanted)
+            far = FarStorage(self._file, place, check, start * width)
+        return Storage(where, name, wanted.dtype, numel * width, load, self._swapped, far)
 
     def locate(self, keys: object, at: int) -> None:
         """Walk the storages: for each key, in this order, a count of elements in 8 bytes and the bytes."""
@@ -90,17 +102,28 @@ class _Storages:
             wanted = self._ids.get(str(key)) if isinstance(key, (str, int)) else None
             if wanted is None or wanted.key in self._places:
                 raise CorruptCheckpointError("its list of storages and its tensors don't fit", where=where)
-            count = int.from_bytes(self._file.view(at, 8), "little", signed=True)
-            if count != wanted.numel:
+            if not self._is_far:
+                self._check_count(wanted, self._file.view(at, 8))
+            if at + 8 + wanted.nbytes > self._file.size:
                 raise CorruptCheckpointError(
-                    f"storage {wanted.key[:100]!r} has {count} elements instead of {wanted.numel}",
+                    f"storage {wanted.key[:100]!r} takes {wanted.nbytes} bytes at {at + 8}, "
+                    f"but the file has {self._file.size}",
                     where=where,
+                    hint="the file may be truncated: download or save it again",
                 )
-            self._file.view(at + 8, wanted.nbytes).release()
             self._places[wanted.key] = at + 8
             at += 8 + wanted.nbytes
         if missing := self._ids.keys() - self._places.keys():
             raise CorruptCheckpointError(f"the bytes of {len(missing)} storages are missing", where=where)
 
+    def _check_count(self, wanted: StorageId, before: memoryview) -> None:
+        order: Literal["big", "little"] = "big" if self._swapped else "little"
+        count = int.from_bytes(before, order, signed=True)
+        if count != wanted.numel:
+            raise CorruptCheckpointError(
+                f"storage {wanted.key[:100]!r} has {count} elements instead of {wanted.numel}",
+                where=self._file.name,
+            )
 
-TORCH_LEGACY = Format("torch legacy", _recognise, _read)
+
+TORCH_LEGACY = Format("torch legacy", _recognise, read_legacy)

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Collection, Mapping
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, ZipFormat
+from torchgraft.formats.inflated import Inflated
 from torchgraft.formats.pickles import read_pickle
 from torchgraft.formats.pickles.persistent import StorageId, storage_id
+from torchgraft.formats.pickles.values import Nesting
 from torchgraft.formats.stored_tensor import Storage
 from torchgraft.formats.zip_directory import Entry
 from torchgraft.storage.byte_file import ByteFile
+from torchgraft.storage.memory import MemoryFile
+from torchgraft.storage.part import FilePart
+from torchgraft.storage.prefetching import prefetched
+from torchgraft.tensors import DTYPE_BITS
 
-__all__ = ["TORCH_ZIP"]
+__all__ = ["TORCH_ZIP", "find_root", "read_archive", "read_archive_pickle"]
 
+_TOP = Nesting()
 _MAX_INFLATED_PICKLE = 1 << 24
 _HONEST_RATIO = 64  # pickles of tensors are repetitive, but not endlessly so
 
@@ -23,22 +31,34 @@ def _recognise(names: Collection[str]) -> bool:
     return any(_is_pickle(name) for name in names)
 
 
-def _read(file: ByteFile, entries: Mapping[str, Entry]) -> Container:
+def read_archive(file: ByteFile, entries: Mapping[str, Entry], nesting: Nesting = _TOP) -> Container:
+    """Open such an archive, which may itself be inside another file. Raises `CheckpointError`."""
+    root = find_root(entries, file.name)
+    tree = read_archive_pickle(file, entries, root, "data", nesting)
+    return Container(file.name, file.path, "torch zip", tree)
+
+
+def find_root(entries: Mapping[str, Entry], where: str) -> str:
+    """The folder that all of the archive is in, with a slash at the end, or nothing."""
     roots = [name.removesuffix("data.pkl") for name in entries if name.count("/") < 2 and _is_pickle(name)]
     if len(roots) != 1:
-        raise CorruptCheckpointError(f"the archive has {len(roots)} data.pkl", where=file.name)
-    root = roots[0]
-    order = entries.get(f"{root}byteorder")
-    if order is not None and bytes(order.view()[:16]).strip() != b"little":
-        raise CorruptCheckpointError(
-            "it was saved on a big-endian machine",
-            where=file.name,
-            hint="torch.load it with PyTorch, which swaps the bytes, and torch.save it again",
-        )
-    pickle = entries[f"{root}data.pkl"]
+        raise CorruptCheckpointError(f"the archive has {len(roots)} data.pkl", where=where)
+    return roots[0]
+
+
+def read_archive_pickle(
+    file: ByteFile, entries: Mapping[str, Entry], root: str, name: str, nesting: Nesting = _TOP
+) -> object:
+    """The data of the pickle `name.pkl`, whose storages are in the folder `name`."""
+    pickle = entries[f"{root}{name}.pkl"]
+    where = f"{file.name}: {pickle.name}"
     if pickle.deflated and pickle.size > max(_MAX_INFLATED_PICKLE, _HONEST_RATIO * pickle.stored):
         raise UnsafeCheckpointError("its pickle inflates to far more than a pickle would", where=file.name)
-    data = bytes(pickle.view())
+    order = entries.get(f"{root}byteorder")
+    with prefetched(span for entry in (pickle, order) if entry for span in entry.spans(0, entry.stored)):
+        content = pickle.view()
+        swapped = order is not None and _is_swapped(order)
+    data = bytes(content)
     # 0: the writer was told not to compute it (torch.utils.serialization.config.save.compute_crc32).
     if pickle.crc and zlib.crc32(data) != pickle.crc:
         raise CorruptCheckpointError(
@@ -46,9 +66,22 @@ def _read(file: ByteFile, entries: Mapping[str, Entry]) -> Container:
             where=file.name,
             hint="download or save it again",
         )
-    storages = _Storages(entries, f"{root}data/")
-    tree, _ = read_pickle(data, where=f"{file.name}: {pickle.name}", persistent=storages.find)
-    return Container(file.name, file.path, "torch zip", tree)
+    source: ByteFile = (
+        MemoryFile(where, content)
+        if pickle.deflated
+        else FilePart(file, pickle.offset, pickle.size, pickle.name)
+    )
+    storages = _Storages(entries, f"{root}{name}/", nesting.prefix, swapped=swapped)
+    tree, _ = read_pickle(data, where=where, persistent=storages.find, file=source, nesting=nesting)
+    return tree
+
+
+def _is_swapped(entry: Entry) -> bool:
+    """Whether it was saved on a big-endian machine."""
+    order = bytes(entry.view()[:16]).strip()
+    if order not in (b"little", b"big"):
+        raise CorruptCheckpointError(f"its byte order is {order!r}", where=f"{entry.file.name}: {entry.name}")
+    return order == b"big"
 
 
 def _is_pickle(name: str) -> bool:
@@ -58,26 +91,37 @@ def _is_pickle(name: str) -> bool:
 class _Storages:
     """Looks up the storages that the pickle refers to."""
 
-    def __init__(self, entries: Mapping[str, Entry], folder: str) -> None:
+    def __init__(self, entries: Mapping[str, Entry], folder: str, prefix: str, *, swapped: bool) -> None:
         self._entries = entries
         self._folder = folder
-        self._known: dict[tuple[str, str], Storage] = {}
+        self._prefix = prefix
+        self._swapped = swapped
+        self._inflated = Inflated()
+        self._known: dict[str, Storage] = {}
 
     def find(self, key: object) -> object:
         wanted = storage_id(key)
         if not isinstance(wanted, StorageId):
             return wanted
+        known = self._known.get(wanted.key)
+        if known is None:
+            known = self._storage(wanted)
+            self._known[wanted.key] = known
+        elif (known.dtype, known.nbytes) != (wanted.dtype, wanted.nbytes):
+            raise ValueError(f"storage {wanted.key[:100]!r} is described in two ways")
+        return known
+
+    def _storage(self, wanted: StorageId) -> Storage:
         entry = self._entries.get(self._folder + wanted.key)
         if entry is None:
             raise ValueError(f"storage {wanted.key[:100]!r} is not in the archive")
-        if wanted.nbytes > entry.size:
+        # More than is needed is no better than less: the numbers would be of another dtype.
+        if not 0 <= entry.size - wanted.nbytes < DTYPE_BITS[wanted.dtype] // 8:
             raise ValueError(f"storage {wanted.key[:100]!r} needs {wanted.nbytes} bytes and has {entry.size}")
-        known = self._known.get((wanted.key, wanted.dtype))
-        if known is None or known.nbytes != wanted.nbytes:
-            where = f"{entry.file.name}: {entry.name}"
-            known = Storage(where, wanted.key, wanted.dtype, wanted.nbytes, entry.view)
-            self._known[wanted.key, wanted.dtype] = known
-        return known
+        load = functools.partial(self._inflated.view, entry) if entry.deflated else entry.view
+        where = f"{entry.file.name}: {entry.name}"
+        key = f"{self._prefix}{self._folder}{wanted.key}"
+        return Storage(where, key, wanted.dtype, wanted.nbytes, load, self._swapped, entry.far)
 
 
-TORCH_ZIP = ZipFormat("torch zip", _recognise, _read)
+TORCH_ZIP = ZipFormat("torch zip", _recognise, read_archive)

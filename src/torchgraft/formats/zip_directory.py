@@ -7,11 +7,11 @@ of 100,000 tensors has as many entries. The format is PKWARE's APPNOTE.TXT.
 from __future__ import annotations
 
 import struct
-import zlib
-from dataclasses import dataclass
 
-from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
-from torchgraft.storage.byte_file import ByteFile
+from torchgraft.errors import UnsafeCheckpointError
+from torchgraft.formats.zip_entry import DEFLATED, LOCAL_SIZE, STORED, Entry, damaged
+from torchgraft.storage.byte_file import ByteFile, is_verified
+from torchgraft.tensors import Far
 
 __all__ = ["Entry", "is_zip", "read_directory"]
 
@@ -19,48 +19,8 @@ _END = struct.Struct("<4s4H2LH")
 _LOCATOR64 = struct.Struct("<4sLQL")
 _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
-_LOCAL = struct.Struct("<4s5H3L2H")
-_STORED, _DEFLATED = 0, 8
-_ENCRYPTED, _SIZES_FOLLOW = 0x1, 0x8
+_ENCRYPTED = 0x1
 _MAX_RATIO = 1032  # deflate can't do better
-
-
-@dataclass(slots=True, eq=False)
-class Entry:
-    """An entry's bytes.
-
-    Attributes:
-        file: The archive.
-        name: The entry's name.
-        offset: Where its data begins in the archive.
-        stored: How many bytes it takes there.
-        size: How many bytes it has.
-        deflated: Whether it is compressed.
-        crc: Its CRC-32.
-    """
-
-    file: ByteFile
-    name: str
-    offset: int
-    stored: int
-    size: int
-    deflated: bool
-    crc: int
-
-    def view(self) -> memoryview:
-        """Its bytes: mapped where they are stored as they are, inflated and checked otherwise."""
-        raw = self.file.view(self.offset, self.stored)
-        if not self.deflated:
-            return raw
-        where = f"{self.file.name}: {self.name}"
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-        try:
-            data = bytearray(inflater.decompress(raw, self.size + 1))
-        except zlib.error as error:
-            raise CorruptCheckpointError(f"the entry can't be decompressed: {error}", where=where) from error
-        if len(data) != self.size or not inflater.eof or zlib.crc32(data) != self.crc:
-            raise CorruptCheckpointError("the entry is not what its size and checksum say", where=where)
-        return memoryview(data)
 
 
 def is_zip(head: bytes) -> bool:
@@ -80,20 +40,26 @@ def read_directory(file: ByteFile) -> dict[str, Entry]:
         count, start, end = _find_directory(file)
         directory = file.data[start:end]
         entries: dict[str, Entry] = {}
-        spans: list[tuple[int, int]] = []
         at = 0
         for _ in range(count):
-            entry, span, at = _read_entry(file, directory, at)
+            entry, at = _read_entry(file, directory, at)
             if entry.name in entries:
                 raise UnsafeCheckpointError(f"two entries are called {entry.name!r}", where=where)
             entries[entry.name] = entry
-            spans.append(span)
     except (struct.error, IndexError, ValueError) as error:
-        raise _damaged(file, str(error)) from error
-    spans.sort()
-    for (_, before), (after, _) in zip(spans, [*spans[1:], (start, start)], strict=True):
-        if before > after:
-            raise UnsafeCheckpointError("entries overlap", where=where)
+        raise damaged(file, str(error)) from error
+    after = start
+    for entry in sorted(entries.values(), key=lambda entry: entry.header, reverse=True):
+        entry.room = after - entry.header
+        if entry.header_size + entry.stored > entry.room:
+            raise UnsafeCheckpointError(
+                f"entry {entry.name[:200]!r} overlaps with what follows it", where=where
+            )
+        after = entry.header
+    if not isinstance(file, Far):
+        data = file.data
+        for entry in entries.values():
+            entry.check_header(data[entry.header : entry.header + entry.header_size])
     return entries
 
 
@@ -126,8 +92,8 @@ def _find_directory(file: ByteFile) -> tuple[int, int, int]:
     return count, start, start + size
 
 
-def _read_entry(file: ByteFile, directory: bytes, at: int) -> tuple[Entry, tuple[int, int], int]:
-    """The entry whose directory record is at `at`, the span it takes, and where the next record is."""
+def _read_entry(file: ByteFile, directory: bytes, at: int) -> tuple[Entry, int]:
+    """The entry whose directory record is at `at`, and where the next record is."""
     (
         magic,
         _,
@@ -155,31 +121,19 @@ def _read_entry(file: ByteFile, directory: bytes, at: int) -> tuple[Entry, tuple
         extra = directory[at + 46 + name_size : at + 46 + name_size + extra_size]
         size, stored, local = _large(extra, size, stored, local)
     name = raw_name.decode("utf-8")
-    if disk or flags & _ENCRYPTED or method not in (_STORED, _DEFLATED):
-        raise ValueError(f"entry {name[:200]!r} is encrypted or compressed in an uncommon way")
-    if local + 30 > file.size:
-        raise ValueError(f"entry {name[:200]!r} lies outside of it")
-    header = file.data[local : local + 30 + name_size]
-    magic, _, flags, local_method, _, _, _, local_stored, local_size, local_name, local_extra = (
-        _LOCAL.unpack_from(header)
-    )
-    offset = local + 30 + local_name + local_extra
-    same = (
-        magic == b"PK\x03\x04"
-        and local_method == method
-        and local_name == name_size
-        and header[30:] == raw_name
-        and (local_stored in (stored, 0xFFFFFFFF) or (flags & _SIZES_FOLLOW and not local_stored))
-        and (local_size in (size, 0xFFFFFFFF) or (flags & _SIZES_FOLLOW and not local_size))
-        and (method == _DEFLATED or size == stored)
-    )
-    if not same or offset + stored > file.size:
-        raise ValueError(f"entry {name[:200]!r} is not what the directory says")
+    shown = f"entry {name[:200]!r}"
+    if disk or flags & _ENCRYPTED or method not in (STORED, DEFLATED):
+        raise ValueError(f"{shown} is encrypted or compressed in an uncommon way")
+    if local + LOCAL_SIZE + name_size + stored > file.size:
+        raise ValueError(f"{shown} lies outside of it")
+    if method == STORED and size != stored:
+        raise ValueError(f"{shown} is not compressed, but of another size than its data")
     if size > stored * _MAX_RATIO:
-        raise UnsafeCheckpointError(
-            f"entry {name[:200]!r} claims to inflate {stored} bytes to {size}", where=file.name
-        )
-    return Entry(file, name, offset, stored, size, method == _DEFLATED, crc), (local, offset + stored), after
+        raise UnsafeCheckpointError(f"{shown} claims to inflate {stored} bytes to {size}", where=file.name)
+    header_size = LOCAL_SIZE + name_size
+    return Entry(
+        file, name, local, header_size, 0, stored, size, method == DEFLATED, crc, is_verified(file)
+    ), after
 
 
 def _large(extra: bytes, *values: int) -> tuple[int, int, int]:
@@ -194,11 +148,3 @@ def _large(extra: bytes, *values: int) -> tuple[int, int, int]:
         at += 4 + length
     size, stored, local = values
     return size, stored, local
-
-
-def _damaged(file: ByteFile, what: str) -> CorruptCheckpointError:
-    return CorruptCheckpointError(
-        f"the zip archive is truncated or damaged: {what}",
-        where=file.name,
-        hint="download or save it again",
-    )

@@ -20,13 +20,17 @@ _MOST_HIGHLIGHTS = 12
 
 @dataclass(frozen=True, slots=True)
 class TensorRow:
-    """One tensor, or several numbered siblings: their names and shapes as ranges, their elements in total."""
+    """One tensor, or several numbered siblings: their names and shapes as ranges, their elements in total.
+
+    `layout` says how their dimensions are ordered, where it is not PyTorch's way.
+    """
 
     name: str
     shape: str
     dtype: str
     tensors: int
     numel: int
+    layout: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +47,12 @@ def tensor_rows(refs: Iterable[TensorRef], *, all: bool = False) -> list[TensorR
     """The tensors in file order, numbered siblings of one dtype together unless `all`."""
     if all:
         return [_row([ref]) for ref in refs]
-    siblings = collapse(list(refs), lambda ref: (sibling_key(ref.name), len(ref.shape), ref.dtype))
+    siblings = collapse(
+        list(refs), lambda ref: (sibling_key(ref.name), len(ref.shape), ref.dtype, ref.layout)
+    )
     merged = collapse(
-        siblings, lambda group: (tuple(split_leaf(ref.name)[0] for ref in group), group[0].dtype)
+        siblings,
+        lambda group: (tuple(split_leaf(ref.name)[0] for ref in group), group[0].dtype, group[0].layout),
     )
     return [_row([ref for group in groups for ref in group]) for groups in merged]
 
@@ -80,6 +87,7 @@ def _row(refs: Sequence[TensorRef]) -> TensorRow:
         dtype=refs[0].dtype,
         tensors=len(refs),
         numel=sum(ref.numel for ref in refs),
+        layout=clean(refs[0].layout),
     )
 
 

@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from torchgraft.errors import SaveError
 
-__all__ = ["atomic_file", "write_text_atomic"]
+__all__ = ["atomic_file", "explain", "new_mode", "sync_folder", "write_text_atomic"]
 
 
 @contextlib.contextmanager
@@ -49,9 +49,9 @@ def atomic_file(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[A
         temporary.chmod(permissions)
         temporary.replace(target)
         temporary = None
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
-        raise _explain(shown, error) from error
+        raise explain(shown, error) from error
     except RuntimeError as error:
         if "Symlink loop" not in str(error):  # pathlib's word for ELOOP before Python 3.13
             raise
@@ -77,15 +77,20 @@ def _permissions(target: Path) -> int:
         status = target.stat()
     except FileNotFoundError:
         # mkstemp's 0o600 would lock out those who may read an ordinary new file.
-        mask = os.umask(0)
-        os.umask(mask)
-        return 0o666 & ~mask
+        return new_mode(0o666)
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
     return stat.S_IMODE(status.st_mode)
 
 
-def _sync_folder(folder: Path) -> None:
+def new_mode(wanted: int) -> int:
+    """The permissions that a new file or folder gets which asks for these."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return wanted & ~mask
+
+
+def sync_folder(folder: Path) -> None:
     """Put the new name on the disk too; not every file system can."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
@@ -107,7 +112,8 @@ _REASONS = {
 }
 
 
-def _explain(path: Path, error: OSError) -> SaveError:
+def explain(path: Path, error: OSError) -> SaveError:
+    """What the disk said of writing to `path`, in words, and the next step."""
     if error.errno in {errno.ENOENT, errno.ENOTDIR} and not path.parent.is_dir():
         return SaveError("no such folder", where=str(path.parent), hint=f"mkdir -p {path.parent}")
     what, hint = _REASONS.get(error.errno or 0, (f"can't be written: {error}", None))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Protocol, overload
 
-__all__ = ["ByteFile", "ByteSource"]
+__all__ = ["ByteFile", "ByteSource", "is_verified"]
 
 
 class ByteSource(Protocol):
@@ -51,3 +51,8 @@ class ByteFile(Protocol):
             CorruptCheckpointError: The file ends before, or a number is negative.
         """
         ...
+
+
+def is_verified(file: ByteFile) -> bool:
+    """Whether archives in this file are to be held against their checksums; such a file has `verify` set."""
+    return bool(getattr(file, "verify", False))

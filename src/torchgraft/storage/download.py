@@ -8,23 +8,22 @@ import logging
 import os
 import re
 import tempfile
-from email.message import Message
 from http.client import HTTPException
 from pathlib import Path
 from typing import IO
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from filelock import FileLock
 
 from torchgraft.errors import FetchError
+from torchgraft.storage.addresses import scheme_of, without_secrets
+from torchgraft.storage.web import reason, send
 
 __all__ = ["cache_folder", "fetch"]
 
 _log = logging.getLogger(__name__)
 _CHUNK = 1 << 20
-_TIMEOUT = 30.0
 _HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})(?=\.[^.]*$)")
 
 
@@ -35,20 +34,23 @@ def fetch(url: str, *, sha256: str | None = None) -> Path:
     known: the one given, or the prefix in the file's name (`resnet18-f37072fd.pth`, PyTorch's custom).
 
     Args:
-        url: An `http` or `https` address.
+        url: An `http` or `https` address. `user:password@` in it is for its host alone.
         sha256: The whole SHA-256 of the file, in hexadecimal digits.
 
     Raises:
         FetchError: The address can't be reached, or what came is not the file. The cache is unchanged.
     """
-    scheme = urlsplit(url).scheme
+    scheme, where = scheme_of(url), without_secrets(url)
     if scheme not in {"http", "https"}:
         raise FetchError(
-            f"addresses of the kind {scheme!r} are not fetched", where=url, hint="use http or https"
+            f"addresses of the kind {scheme!r} are not fetched", where=where, hint="use http or https"
         )
-    name = Path(unquote(urlsplit(url).path)).name
+    try:
+        name = Path(unquote(urlsplit(url).path)).name
+    except ValueError:
+        raise FetchError("this is not a valid address", where=where) from None
     if not name or name in {".", ".."} or "\0" in name:
-        raise FetchError("the address names no file", where=url)
+        raise FetchError("the address names no file", where=where)
     digest = sha256.lower() if sha256 else _digest_in_name(name)
     # Two addresses may end in the same name; the folder tells them apart.
     folder = cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:16]
@@ -105,17 +107,6 @@ def _is_intact(path: Path, digest: str | None, *, trusted: bool) -> bool:
     return False
 
 
-class _WebOnly(HTTPRedirectHandler):
-    """Follows redirects, but never from the web to the local disk or elsewhere."""
-
-    def redirect_request(
-        self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message, newurl: str
-    ) -> Request | None:
-        if urlsplit(newurl).scheme not in {"http", "https"}:
-            raise FetchError(f"the server redirects to {newurl!r}, which is not the web", where=req.full_url)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
-
-
 def _download(url: str, target: Path, digest: str | None) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
     temporary = Path(name)
@@ -127,7 +118,7 @@ def _download(url: str, target: Path, digest: str | None) -> Path:
         if digest and not actual.startswith(digest):
             raise FetchError(
                 f"wrong bytes came: SHA-256 {actual} instead of {digest}…",
-                where=url,
+                where=without_secrets(url),
                 hint="try again; if it stays, the file behind this address has changed",
             )
         temporary.replace(target)
@@ -139,19 +130,18 @@ def _download(url: str, target: Path, digest: str | None) -> Path:
 
 def _stream(url: str, file: IO[bytes], target: Path) -> str:
     """Copy the body into `file`; returns its SHA-256."""
-    by_hand = f"download it elsewhere and put it at {target}"
+    where, by_hand = without_secrets(url), f"download it elsewhere and put it at {target}"
     actual = hashlib.sha256()
     received = 0
     try:
-        request = Request(url, headers={"User-Agent": "torchgraft", "Accept-Encoding": "identity"})  # noqa: S310 (scheme checked)
-        with build_opener(_WebOnly).open(request, timeout=_TIMEOUT) as response:
+        with send(url) as response:
             announced = response.headers.get("Content-Length")
             first = True
-            while chunk := _read(response, url, by_hand):
+            while chunk := _read(response, where, by_hand):
                 if first and chunk[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
                     raise FetchError(
                         "a web page came instead of a file",
-                        where=url,
+                        where=where,
                         hint="use the address of the file itself; a login or consent page may be in the way",
                     )
                 first = False
@@ -162,27 +152,27 @@ def _stream(url: str, file: IO[bytes], target: Path) -> str:
         error.close()
         raise FetchError(
             f"the server answers {error.code} {error.reason}",
-            where=url,
+            where=where,
             hint=f"check the address, or {by_hand}",
         ) from error
-    except (URLError, TimeoutError, HTTPException) as error:
+    except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
         raise FetchError(
-            f"can't be reached: {getattr(error, 'reason', error)}", where=url, hint=f"when offline, {by_hand}"
+            f"can't be reached: {reason(error)}", where=where, hint=f"when offline, {by_hand}"
         ) from error
     if announced is not None and announced.isdigit() and int(announced) != received:
         raise FetchError(
-            f"the download broke off after {received} of {announced} bytes", where=url, hint="try again"
+            f"the download broke off after {received} of {announced} bytes", where=where, hint="try again"
         )
     if not received:
-        raise FetchError("the server sent an empty file", where=url, hint="check the address")
+        raise FetchError("the server sent an empty file", where=where, hint="check the address")
     return actual.hexdigest()
 
 
-def _read(response: IO[bytes], url: str, by_hand: str) -> bytes:
+def _read(response: IO[bytes], where: str, by_hand: str) -> bytes:
     """One chunk. A broken connection is told apart from a disk that can't be written."""
     try:
         return response.read(_CHUNK)
     except (OSError, HTTPException) as error:
         raise FetchError(
-            f"the connection broke: {error}", where=url, hint=f"try again, or {by_hand}"
+            f"the connection broke: {error}", where=where, hint=f"try again, or {by_hand}"
         ) from error

@@ -24,9 +24,11 @@ class MappedFile:
 
     Args:
         path: The file.
+        verify: Archives in it are to be held against their checksums when they are read.
 
     Attributes:
         path: The file.
+        verify: The same.
         size: Its length in bytes.
         data: The mapped bytes: indexing gives a number, slicing a copy, `find` searches.
 
@@ -35,10 +37,11 @@ class MappedFile:
         CorruptCheckpointError: It is empty.
     """
 
-    __slots__ = ("data", "path", "size")
+    __slots__ = ("data", "path", "size", "verify")
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, verify: bool = False) -> None:
         self.path = Path(path)
+        self.verify = verify
         # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
         try:
@@ -82,6 +85,19 @@ class MappedFile:
                 hint="the file may be truncated: download or save it again",
             )
         return memoryview(self.data)[offset : offset + length]
+
+    def forget(self, offset: int = 0, length: int | None = None) -> None:
+        """Let the system have back the memory of these bytes; they are read from the disk when needed again.
+
+        What was written into a view of them is lost. Where the system can't do that, nothing happens.
+        """
+        length = self.size - offset if length is None else length
+        begin = -(-offset // mmap.PAGESIZE) * mmap.PAGESIZE
+        end = offset + length
+        if end < self.size:
+            end -= end % mmap.PAGESIZE
+        if begin < end and hasattr(mmap, "MADV_DONTNEED"):
+            self.data.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
 def _refuse_special(path: Path, mode: int) -> None:

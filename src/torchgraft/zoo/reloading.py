@@ -85,7 +85,7 @@ def _read_info(checkpoint: Checkpoint) -> ModelInfo:
         raise CheckpointError(
             f"its description of the model has version {version!r}, this torchgraft reads "
             f"{DESCRIPTION_VERSION}",
-            where=str(checkpoint.path),
+            where=checkpoint.name,
             hint="update torchgraft",
         )
     return info
@@ -94,7 +94,7 @@ def _read_info(checkpoint: Checkpoint) -> ModelInfo:
 def _damaged(checkpoint: Checkpoint, error: Exception) -> CheckpointError:
     return CheckpointError(
         f"its description of the model is damaged: {error}",
-        where=str(checkpoint.path),
+        where=checkpoint.name,
         hint="if the weights are what you want, build the model and load them: torchgraft.graft(model, path)",
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from torchgraft import checkpoint as checkpoints
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import FetchError, ModelError
+from torchgraft.storage.addresses import is_address, scheme_of
 from torchgraft.storage.download import fetch
 from torchgraft.zoo.sources import Published, Source
 
@@ -30,14 +31,16 @@ def open_weights(
         return weights, None
     if not isinstance(weights, str) or _is_path(weights):
         return checkpoints.open(weights), None
-    if weights.startswith(("http://", "https://")):
-        return checkpoints.open(fetch(weights)), None
+    if scheme_of(weights) in {"http", "https"}:
+        return checkpoints.open(fetch(weights)), None  # published weights are kept
+    if is_address(weights):
+        return checkpoints.open(weights), None
     published = source.published(inner, weights)
     return checkpoints.open(_fetch_published(published)), published
 
 
 def _is_path(weights: str) -> bool:
-    if "://" in weights:
+    if is_address(weights):
         return False
     return weights.endswith(_FILE_ENDINGS) or os.sep in weights or Path(weights).exists()
 

@@ -6,12 +6,16 @@ import struct
 from collections.abc import Callable
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
-from torchgraft.formats.pickles.values import Budget, apply_call
-from torchgraft.storage.byte_file import ByteSource
+from torchgraft.formats.pickles.values import Blob, Budget, Nesting, apply_call
+from torchgraft.storage.byte_file import ByteFile, ByteSource
 
 __all__ = ["Machine", "read_pickle"]
 
+_TOP = Nesting()
 _MAX_MARKS = 10_000
+_BLOB = 4096
+"""Bytes of this length or more stay in the file; less is not worth keeping track of."""
+
 _MISFITS = (
     ArithmeticError,
     AttributeError,
@@ -30,6 +34,8 @@ def read_pickle(
     where: str,
     start: int = 0,
     persistent: Callable[[object], object] | None = None,
+    file: ByteFile | None = None,
+    nesting: Nesting = _TOP,
 ) -> tuple[object, int]:
     """Read one pickle as plain data.
 
@@ -38,6 +44,8 @@ def read_pickle(
         where: The file and the entry, for messages.
         start: Where it begins.
         persistent: What a persistent id stands for; `None` refuses them.
+        file: The file whose bytes `data` are, when long bytes are to stay in it.
+        nesting: Where the pickle stands, if it is inside another.
 
     Returns:
         The data, and where the pickle ends.
@@ -46,25 +54,32 @@ def read_pickle(
         CorruptCheckpointError: It breaks off or makes no sense.
         UnsafeCheckpointError: It asks for more work or depth than an honest file of its size.
     """
-    return Machine(data, where, start, persistent).run()
+    return Machine(data, where, start, persistent, file, nesting).run()
 
 
 class Machine:
     """The state of one reading: a stack, marks in it, and a memo. The opcodes are in `opcodes.py`."""
 
-    __slots__ = ("budget", "data", "marks", "memo", "persistent", "stack", "start", "where")
+    __slots__ = ("budget", "data", "file", "marks", "memo", "persistent", "stack", "start", "where")
 
     def __init__(
-        self, data: ByteSource, where: str, start: int, persistent: Callable[[object], object] | None
+        self,
+        data: ByteSource,
+        where: str,
+        start: int,
+        persistent: Callable[[object], object] | None,
+        file: ByteFile | None,
+        nesting: Nesting,
     ) -> None:
         self.data = data
         self.where = where
         self.start = start
         self.persistent = persistent
+        self.file = file
         self.stack: list[object] = []
         self.marks: list[int] = []
         self.memo: dict[int, object] = {}
-        self.budget = Budget(len(data) - start, where)
+        self.budget = Budget(len(data) - start, where, nesting)
 
     def run(self) -> tuple[object, int]:
         """See `read_pickle`."""
@@ -167,6 +182,12 @@ class Machine:
         if length < 0 or at + length > len(self.data):
             raise IndexError(f"{length} bytes are announced")
         return self.data[at : at + length]
+
+    def blob(self, at: int, length: int) -> Blob | None:
+        """The same, left in the file; `None` for a few bytes, and where there is no file."""
+        if self.file is None or length < _BLOB or at + length > len(self.data):
+            return None
+        return Blob(self.file, at, length)
 
     def line(self, at: int) -> tuple[bytes, int]:
         """The text up to the next line break, and where the next opcode is."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torchgraft.formats.container import Placeholder
 from torchgraft.formats.pickles.machine import Machine
 from torchgraft.formats.pickles.names import find_name
-from torchgraft.formats.pickles.numpy_types import NUMPY_ARRAY, NumpyDtype, finish_array
+from torchgraft.formats.pickles.numpy_types import NUMPY_ARRAY, NumpyDtype, describe, finish_array
 from torchgraft.formats.pickles.opcode_table import number, opcode
 from torchgraft.formats.pickles.values import Global, apply_call
 from torchgraft.tensors import TensorRef
@@ -96,6 +96,8 @@ def _build(m: Machine, at: int) -> int:
     elif isinstance(target, Placeholder):
         made = finish_array(state, m.budget) if target.class_name == NUMPY_ARRAY else NotImplemented
         if made is NotImplemented:
+            if target.class_name == NUMPY_ARRAY:
+                target.args = (describe(state),)
             target.state = state if target.state is None else (target.state, state)
             return at
         m.stack[-1] = made

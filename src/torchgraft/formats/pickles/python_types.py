@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from torchgraft.formats.container import Placeholder
-from torchgraft.formats.pickles.values import Budget, Build, Global, apply_call, as_key
+from torchgraft.formats.pickles.values import Blob, Budget, Build, Global, apply_call, as_key
 
 __all__ = ["PYTHON_TYPES"]
 
@@ -77,7 +77,7 @@ def _bytes(args: tuple[object, ...], budget: Budget) -> object:
     """`bytes` and `bytearray`, from nothing, from bytes, or from text with an encoding."""
     if not args:
         return b""
-    if isinstance(args[0], bytes):
+    if isinstance(args[0], (bytes, Blob)):
         return args[0]
     return _encode(args, budget)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from torchgraft.formats.pickles.machine import Machine
 from torchgraft.formats.pickles.opcode_table import number, opcode
+from torchgraft.formats.pickles.values import OldText
 
 __all__: list[str] = []
 
@@ -112,16 +113,21 @@ def _float(m: Machine, at: int) -> int:
 
 def _decode_python2(raw: bytes) -> str:
     """Python 2 had one type for text and bytes; PyTorch reads both as text."""
+    if raw.isascii():
+        return raw.decode("ascii")
     try:
-        return raw.decode("utf-8")
+        text = OldText(raw, "utf-8")
     except UnicodeDecodeError:
-        return raw.decode("latin-1")
+        text = OldText(raw, "latin-1")
+    text.raw = raw  # the data of an array, maybe: which of the two codes it came from can't be told later
+    return text
 
 
-def _sized(code: str, width: int, convert: Callable[[bytes], object]) -> None:
+def _sized(code: str, width: int, convert: Callable[[bytes], object], *, blob: bool = False) -> None:
     def handler(m: Machine, at: int) -> int:
         size = number(m, at, width)
-        m.stack.append(convert(m.take(at + width, size)))
+        value: object = m.blob(at + width, size) if blob else None
+        m.stack.append(convert(m.take(at + width, size)) if value is None else value)
         return at + width + size
 
     opcode(code)(handler)
@@ -133,12 +139,12 @@ def _text(raw: bytes) -> str:
 
 _sized("\x8c", 1, _text)
 _sized("\x8d", 8, _text)
-_sized("T", 4, _decode_python2)
+_sized("T", 4, _decode_python2, blob=True)
 _sized("U", 1, _decode_python2)
-_sized("B", 4, bytes)
+_sized("B", 4, bytes, blob=True)
 _sized("C", 1, bytes)
-_sized("\x8e", 8, bytes)
-_sized("\x96", 8, bytes)  # a bytearray; nothing here changes it
+_sized("\x8e", 8, bytes, blob=True)
+_sized("\x96", 8, bytes, blob=True)  # a bytearray; nothing here changes it
 
 
 @opcode("S")

@@ -3,16 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
 
 from torchgraft.errors import UnsafeCheckpointError
 from torchgraft.formats.container import Placeholder
+from torchgraft.storage.byte_file import ByteFile
 from torchgraft.tensors import TensorRef
 
-__all__ = ["Budget", "Build", "Global", "apply_call", "as_key"]
+__all__ = ["Blob", "Budget", "Build", "Global", "Nesting", "OldText", "apply_call", "as_key"]
 
 _INT64 = 1 << 63
 _MAX_TUPLE = 16
+
+
+class Nesting(NamedTuple):
+    """Where a pickle stands that is inside another: how deep, and what keeps its storages' keys apart."""
+
+    depth: int = 0
+    prefix: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Blob:
+    """Many bytes in a pickle. They stay in the file until they are needed: a checkpoint's arrays are such."""
+
+    file: ByteFile
+    offset: int
+    size: int
+
+    def view(self) -> memoryview:
+        """The bytes, writable, without a copy where the file allows it."""
+        return self.file.view(self.offset, self.size)
+
+    def __str__(self) -> str:
+        return f"{self.size} bytes"
+
+
+class OldText(str):
+    """A text of Python 2, which had one type for text and bytes, and the bytes that it was.
+
+    Attributes:
+        raw: The bytes.
+    """
+
+    __slots__ = ("raw",)
+
+    raw: bytes
 
 
 class Budget:
@@ -21,12 +58,13 @@ class Budget:
     Without it a short pickle could copy one long list over and over.
     """
 
-    __slots__ = ("left", "tuple_keys", "where")
+    __slots__ = ("left", "nesting", "tuple_keys", "where")
 
-    def __init__(self, size: int, where: str) -> None:
+    def __init__(self, size: int, where: str, nesting: Nesting) -> None:
         self.left = size + 1_000_000
         self.tuple_keys = 20_000
         self.where = where
+        self.nesting = nesting
 
     def spend(self, items: int) -> None:
         """Raises `UnsafeCheckpointError` when the budget is used up."""
@@ -79,6 +117,8 @@ def as_key(value: object, budget: Budget) -> object:
         return value
     if isinstance(value, int):
         return value if -_INT64 <= value < _INT64 else Placeholder("builtins.int", (value,))
+    if isinstance(value, OldText):
+        return str(value)
     if isinstance(value, tuple) and len(value) <= _MAX_TUPLE and all(map(_is_scalar, value)):
         if not any(isinstance(item, str) for item in value):
             budget.tuple_keys -= 1

@@ -91,7 +91,7 @@ def _tensors(ckpt: Checkpoint, separate: bool) -> Table:
         table.add_row(
             Text(f"  {row.name}"),
             Text(f"×{row.tensors}" if row.tensors > 1 else "", style="dim"),
-            Text(row.shape),
+            Text.assemble(row.shape, (f"  {row.layout}", "yellow")) if row.layout else Text(row.shape),
             Text(row.dtype, style="dim"),
             Text(compact(row.numel)),
         )

@@ -1,4 +1,4 @@
-"""Writes models and weights: a safetensors or `.pth` file, or a folder from which the model can be rebuilt.
+"""`save`: a model or its weights become a safetensors or `.pth` file, or a folder to rebuild the model from.
 
 A safetensors file carries in its header how its model is rebuilt, so weights and description are one file
 and change together; the `torchgraft.json` in a folder is a copy of it for people.
@@ -11,16 +11,19 @@ import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
-from safetensors.torch import save as safetensors_bytes
 from torch import nn
 
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import SaveError
 from torchgraft.model_info import info_of
+from torchgraft.saving.safetensors_file import SafetensorsFile
+from torchgraft.saving.targets import Kind, kind_of, make_folder
+from torchgraft.saving.torch_file import torch_save, write_torch_file
 from torchgraft.storage.atomic import atomic_file, write_text_atomic
+from torchgraft.tensors import TensorRef
 
 __all__ = ["DESCRIPTION_FILE", "DESCRIPTION_KEY", "DESCRIPTION_VERSION", "WEIGHTS_FILE", "save"]
 
@@ -49,36 +52,41 @@ def save(source: nn.Module | Checkpoint | Mapping[str, torch.Tensor], path: str 
         SaveError: Nothing was written, and what was there before still is.
     """
     target = Path(path)
-    tensors, info = _contents(source, target)
-    if target.suffix in (".pth", ".pt"):
+    if isinstance(source, Checkpoint):
+        refs, about = dict(source), _about(None)
+    else:
+        tensors = _tensors(source, target)
+        refs, about = {key: _ref(key, tensor) for key, tensor in tensors.items()}, _about(source)
+    kind = kind_of(target)
+    if kind is Kind.TORCH:
         with atomic_file(target) as file:
-            _write_pth(tensors, file)
+            if isinstance(source, Checkpoint):
+                write_torch_file(refs, file)
+            else:
+                torch_save(tensors, file)
         return target
-    description = _as_text(info)
-    if target.suffix == ".safetensors":
-        _write_safetensors(tensors, description, target)
+    description = _as_text(about)
+    if kind is Kind.SAFETENSORS:
+        _write_safetensors(refs, description, target)
         return target
-    if target.suffix and not target.is_dir():
-        raise SaveError(
-            f"files of the kind {target.suffix!r} are not written",
-            where=str(target),
-            hint="end the name in .safetensors or .pth, or name a folder",
-        )
-    _make_folder(target)
-    _write_safetensors(tensors, description, target / WEIGHTS_FILE)
+    make_folder(target)
+    _write_safetensors(refs, description, target / WEIGHTS_FILE)
     write_text_atomic(target / DESCRIPTION_FILE, description + "\n")
     return target
 
 
-def _contents(
-    source: nn.Module | Checkpoint | Mapping[str, torch.Tensor], target: Path
-) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def _about(source: object) -> dict[str, Any]:
     about: dict[str, Any] = {"torchgraft_model": DESCRIPTION_VERSION, "info": None}
     if isinstance(source, nn.Module):
         about |= {"class": type(source).__name__, "info": info_of(source).to_json()}
+    return about
+
+
+def _tensors(source: nn.Module | Mapping[str, torch.Tensor], target: Path) -> dict[str, torch.Tensor]:
+    if isinstance(source, nn.Module):
         entries = {k: v for k, v in source.state_dict().items() if not k.endswith("_extra_state")}
     else:
-        entries = source.state_dict() if isinstance(source, Checkpoint) else dict(source)
+        entries = dict(source)
     for key, value in entries.items():
         if not isinstance(key, str) or not isinstance(value, torch.Tensor):
             raise SaveError(
@@ -92,16 +100,7 @@ def _contents(
                 where=str(target),
                 hint="load weights into the model first",
             )
-    return entries, about
-
-
-def _write_pth(tensors: Mapping[str, torch.Tensor], file: IO[bytes]) -> None:
-    try:
-        torch.save(tensors, file)
-    except RuntimeError as error:
-        if isinstance(error.__context__, OSError):  # torch hides what the disk said behind its own complaint
-            raise error.__context__ from None
-        raise
+    return entries
 
 
 def _as_text(about: dict[str, Any]) -> str:
@@ -119,35 +118,13 @@ def _as_text(about: dict[str, Any]) -> str:
         return json.dumps(about, indent=1, ensure_ascii=False)
 
 
-def _write_safetensors(tensors: Mapping[str, torch.Tensor], description: str, path: Path) -> None:
-    try:
-        data = safetensors_bytes(_unshared(tensors), {"format": "pt", DESCRIPTION_KEY: description})
-    except (ValueError, RuntimeError, KeyError) as error:
-        raise SaveError(
-            f"these tensors can't be written as safetensors: {error}",
-            where=str(path),
-            hint="end the name in .pth",
-        ) from error
+def _write_safetensors(refs: Mapping[str, TensorRef], description: str, path: Path) -> None:
+    contents = SafetensorsFile(refs, {"format": "pt", DESCRIPTION_KEY: description}, where=str(path))
     with atomic_file(path) as file:
-        file.write(data)
+        contents.write(file)
 
 
-def _unshared(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Contiguous tensors, each with memory of its own, as the format wants; ties are the model's to make."""
-    seen: set[int] = set()
-    own: dict[str, torch.Tensor] = {}
-    for key, tensor in tensors.items():
-        tensor = tensor.detach().resolve_conj().resolve_neg()  # the format knows neither mark
-        storage = tensor.untyped_storage().data_ptr()
-        own[key] = tensor.clone().contiguous() if storage in seen else tensor.contiguous()
-        seen.add(storage)
-    return own
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SaveError(
-            f"can't make this folder: {error.strerror}", where=str(path), hint="name another one"
-        ) from error
+def _ref(key: str, tensor: torch.Tensor) -> TensorRef:
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    layout = "" if tensor.layout == torch.strided else str(tensor.layout).removeprefix("torch.")
+    return TensorRef(key, tuple(tensor.shape), dtype, fetch=tensor.detach().__getitem__, layout=layout)
