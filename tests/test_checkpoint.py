@@ -175,7 +175,7 @@ def test_a_state_dict_in_memory() -> None:
     copy = checkpoint["weight"].read()
     copy.zero_()
     assert model.weight.abs().sum() > 0
-    assert repr(checkpoint) == "<Checkpoint in memory: 2 tensors>"
+    assert repr(checkpoint) == "<Checkpoint weights in memory: 2 tensors>"
 
 
 def doubled(levels: int, make: Any) -> Any:

@@ -26,6 +26,7 @@ ROOMS = [
     "matching",
     "anatomy",
     "adapting",
+    "comparing",
     "checkpoint",
     "formats",
     "storage",

@@ -81,3 +81,19 @@ def test_pytorch_comes_only_with_a_read():
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@given(st.lists(st.integers(0, 6), max_size=4), st.integers(1, 400))
+def test_parts_are_all_of_it_in_order_and_small(shape, limit):
+    value = torch.arange(float(torch.Size(shape).numel())).reshape(shape)
+    whole = ref(value)
+    parts = [whole.view(index) for index in whole.parts(limit)]
+    assert torch.equal(torch.cat([part.reshape(-1) for part in parts]), value.reshape(-1))
+    assert all(part.nbytes <= max(limit, 4) for part in parts)
+    assert len(parts) <= max(1, -(-value.nbytes // limit) * 8)
+
+
+def test_parts_of_a_huge_tensor_are_not_listed_one_element_at_a_time():
+    huge = TensorRef("x", (3, 1 << 40), "float32", fetch=lambda index: torch.empty(0))
+    first = next(iter(huge.parts(1 << 25)))
+    assert first == (0, slice(0, 1 << 23))

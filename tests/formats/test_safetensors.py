@@ -100,3 +100,30 @@ def test_lies_are_refused(header: Any, body: int, tmp_path: Path) -> None:
 def test_the_header_must_be_in_the_file(length: int, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError):
         read_container(write(tmp_path / "x", {"a": entry()}, bytes(8), length))
+
+
+def with_layouts(text: str) -> dict[str, Any]:
+    return {"__metadata__": {"torchgraft.layouts": text}, "a": entry()}
+
+
+@pytest.mark.parametrize("layout", ["HWIO", "IO", "DHWIO", "IO:ifco", "BO:zrh"])
+def test_layouts_that_convert_noted(layout: str, tmp_path: Path) -> None:
+    noted = with_layouts(json.dumps({"a": layout, "in another file": "IO"}))
+    tree = read_container(write(tmp_path / "x", noted, bytes(8))).tree
+    assert isinstance(tree, dict)
+    assert tree["a"].layout == layout
+    assert tree["a"].read().tolist() == [0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", "[]", '"IO"', '{"a": 3}', '{"a": null}', '{"a": ["IO"]}', '{"a": ""}', '{"a": "sparse_coo"}',
+        '{"a": "IO\\u001b[2J"}', '{"a": "io"}', '{"a": "' + "I" * 17 + '"}', '{"a": "IO", "a": "OI"}',
+        '{"a": ' + "[" * 100_000 + "}",
+    ],
+)  # fmt: skip
+def test_layouts_that_make_no_sense_are_refused(text: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"x: torchgraft\.layouts|its torchgraft\.layouts") as caught:
+        read_container(write(tmp_path / "x", with_layouts(text), bytes(8)))
+    assert str(tmp_path / "x") in str(caught.value.where)

@@ -1,0 +1,97 @@
+"""The elements of two tensors compared, piece by piece, in double precision."""
+
+from __future__ import annotations
+
+import torch
+
+from torchgraft.comparing.result import ValueDiff
+from torchgraft.tensors import DTYPE_BITS, TensorRef
+
+__all__ = ["compare"]
+
+_PIECE = 16 << 20
+_SIGN = torch.iinfo(torch.int64).min
+
+
+def compare(a: TensorRef, b: TensorRef) -> ValueDiff:
+    """How two tensors of one shape differ.
+
+    Raises:
+        CheckpointError: One of them can't be read.
+    """
+    identical = a.dtype == b.dtype
+    differing, only_nan, max_abs, max_rel = 0, 0, 0.0, 0.0
+    wider = max(a, b, key=lambda ref: DTYPE_BITS[ref.dtype])
+    for index in wider.parts(_PIECE):
+        one, other = a.view(index), b.view(index)
+        if a.dtype == b.dtype and _same_bits(one, other):
+            continue
+        identical = False
+        found = _compare(_plain(one), _plain(other))
+        differing += found.differing
+        only_nan += found.only_nan
+        max_abs, max_rel = max(max_abs, found.max_abs), max(max_rel, found.max_rel)
+    return ValueDiff(identical, differing, only_nan, max_abs, max_rel)
+
+
+def _plain(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.is_quantized:
+        tensor = tensor.dequantize()
+    elif tensor.layout != torch.strided:
+        tensor = tensor.to_dense()
+    return tensor.detach().resolve_conj().resolve_neg().cpu()
+
+
+def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if one.is_quantized:
+        stored = torch.equal(one.int_repr(), other.int_repr())
+        return stored and torch.equal(one.dequantize(), other.dequantize())
+    return torch.equal(_bits(_plain(one)), _bits(_plain(other)))
+
+
+def _bits(tensor: torch.Tensor) -> torch.Tensor:
+    raw = tensor.contiguous().reshape(-1).view(torch.uint8)
+    return raw if len(raw) % 8 or raw.data_ptr() % 8 else raw.view(torch.int64)
+
+
+def _compare(one: torch.Tensor, other: torch.Tensor) -> ValueDiff:
+    if one.dtype == other.dtype and one.dtype in (torch.int64, torch.uint64):
+        distance, scale, same = _large_integers(one, other)
+        nan_in_one = torch.zeros((), dtype=torch.bool)
+    else:
+        x, y = _double(one), _double(other)
+        nan = x.isnan(), y.isnan()
+        nan_in_one = nan[0] ^ nan[1]
+        same = (x == y) | (nan[0] & nan[1])
+        scale = torch.maximum(x.abs(), y.abs())
+        distance = (x - y).abs().masked_fill_(same | nan_in_one, 0)
+    relative = torch.where(distance.isinf(), distance, distance / scale).masked_fill_(distance == 0, 0)
+    return ValueDiff(
+        identical=False,
+        differing=int((~same).sum()),
+        only_nan=int(nan_in_one.sum()),
+        max_abs=float(distance.max()) if distance.numel() else 0.0,
+        max_rel=float(relative.max()) if relative.numel() else 0.0,
+    )
+
+
+def _double(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.to(torch.complex128 if tensor.is_complex() else torch.float64)
+
+
+def _large_integers(
+    one: torch.Tensor, other: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Distances and scales of 64-bit integers, which doubles can't tell apart when they are large."""
+    unsigned = one.dtype == torch.uint64
+    x, y = (tensor.view(torch.int64) for tensor in (one.contiguous(), other.contiguous()))
+    if unsigned:  # the same order, and the same distances, as signed numbers
+        x, y = x ^ _SIGN, y ^ _SIGN
+    wrapped = torch.maximum(x, y) - torch.minimum(x, y)  # modulo 2⁶⁴
+    distance = _unsigned(wrapped)
+    scale = torch.maximum(*(_unsigned(n ^ _SIGN) if unsigned else n.double().abs() for n in (x, y)))
+    return distance, scale, x == y
+
+
+def _unsigned(numbers: torch.Tensor) -> torch.Tensor:
+    return numbers.double() + (numbers < 0) * 2.0**64

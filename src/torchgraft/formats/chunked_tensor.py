@@ -1,0 +1,222 @@
+"""A tensor that is stored in pieces, each a tensor of its own: a part of it reads only what it touches."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.tensors import DTYPE_BITS, Index, TensorRef
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Chunk", "TilingCheck", "chunked_tensor"]
+
+_MAX_DIMENSIONS = 64
+_MAX_SIZE = 1 << 62
+_MAX_BYTES = 1 << 62
+
+
+@dataclass(slots=True, eq=False)
+class Chunk:
+    """A piece of a tensor.
+
+    Attributes:
+        offsets: Where its first element is in the whole.
+        sizes: Its shape.
+        stored: How many bytes of a file it is stored in; not less than its elements take.
+        where: The file and the entry, for messages.
+        open: Gives it as a tensor; called at the first read.
+    """
+
+    offsets: tuple[int, ...]
+    sizes: tuple[int, ...]
+    stored: int
+    where: str
+    open: Callable[[], TensorRef]
+    opened: TensorRef | None = field(default=None, init=False)
+
+    def tensor(self, dtype: str) -> TensorRef:
+        """The stored piece, once it is seen to be what the whole says of it."""
+        if self.opened is None:
+            found = self.open()
+            if (found.dtype, found.shape) != (dtype, self.sizes):
+                raise CorruptCheckpointError(
+                    f"holds a {found.dtype} tensor of shape {list(found.shape)}, where {dtype} "
+                    f"{list(self.sizes)} is announced",
+                    where=self.where,
+                    hint="the files are of different checkpoints, or damaged: copy or save all of them again",
+                )
+            self.opened = found
+        return self.opened
+
+
+class TilingCheck:
+    """Checks that chunks make up their tensors, without a hole and without overlap, in about linear time."""
+
+    def __init__(self) -> None:
+        self._pairs_left = 1_000_000
+
+    def check(self, shape: tuple[int, ...], chunks: Sequence[Chunk], where: str) -> None:
+        """Raises `CorruptCheckpointError` when they don't, `UnsafeCheckpointError` when it takes too long."""
+        numel = 0
+        for chunk in chunks:
+            inside = len(chunk.offsets) == len(chunk.sizes) == len(shape) and all(
+                min(start, size) >= 0 and start + size <= whole
+                for start, size, whole in zip(chunk.offsets, chunk.sizes, shape, strict=True)
+            )
+            if not inside:
+                raise _wrong(
+                    f"a piece of shape {_short(chunk.sizes)} at {_short(chunk.offsets)} lies outside of it",
+                    shape,
+                    where,
+                )
+            numel += math.prod(chunk.sizes)
+        filled = [chunk for chunk in chunks if math.prod(chunk.sizes)]
+        if not self._is_grid(shape, filled):
+            self._refuse_overlaps(shape, filled, where)
+        if numel != math.prod(shape):
+            raise _wrong(f"its pieces have {numel:,} of {math.prod(shape):,} elements", shape, where)
+
+    @staticmethod
+    def _is_grid(shape: tuple[int, ...], chunks: Sequence[Chunk]) -> bool:
+        """Whether cuts along whole planes give these chunks, each once: as sharding does."""
+        if len(chunks) < 2:
+            return True
+        starts = [sorted({chunk.offsets[axis] for chunk in chunks}) for axis in range(len(shape))]
+        if math.prod(map(len, starts)) != len(chunks):
+            return False
+        ends = [
+            dict(zip(cuts, [*cuts[1:], whole], strict=True))
+            for cuts, whole in zip(starts, shape, strict=True)
+        ]
+        return len({str(chunk.offsets) for chunk in chunks}) == len(chunks) and all(
+            start + size == end[start]
+            for chunk in chunks
+            for start, size, end in zip(chunk.offsets, chunk.sizes, ends, strict=True)
+        )
+
+    def _refuse_overlaps(self, shape: tuple[int, ...], chunks: Sequence[Chunk], where: str) -> None:
+        self._pairs_left -= len(chunks) * (len(chunks) - 1) // 2
+        if self._pairs_left < 0:
+            raise UnsafeCheckpointError(
+                f"it is cut into {len(chunks):,} pieces that are no grid; checking them would take too long",
+                where=where,
+            )
+        for one, other in combinations(chunks, 2):
+            if all(
+                a < b + b_size and b < a + a_size
+                for a, a_size, b, b_size in zip(
+                    one.offsets, one.sizes, other.offsets, other.sizes, strict=True
+                )
+            ):
+                raise _wrong(
+                    f"its pieces at {_short(one.offsets)} and {_short(other.offsets)} overlap", shape, where
+                )
+
+
+def chunked_tensor(
+    name: str, dtype: str, shape: tuple[int, ...], chunks: Sequence[Chunk], check: TilingCheck, where: str
+) -> TensorRef:
+    """A lazy tensor made of chunks.
+
+    Args:
+        name: Its key.
+        dtype: PyTorch's name of its dtype.
+        shape: Its shape.
+        chunks: Its pieces.
+        check: Makes sure that they tile it.
+        where: The file and the entry, for messages.
+
+    Raises:
+        CorruptCheckpointError: The shape is impossible, the dtype is not known, or the chunks don't tile it.
+        UnsafeCheckpointError: Checking that would take too long.
+    """
+    if dtype not in DTYPE_BITS or dtype.startswith("q"):
+        raise CorruptCheckpointError(f"dtype {dtype[:40]!r} is not known", where=where)
+    nbytes = math.prod(max(size, 1) for size in shape) * DTYPE_BITS[dtype] // 8
+    if len(shape) > _MAX_DIMENSIONS or any(size < 0 for size in shape) or nbytes >= _MAX_BYTES:
+        raise CorruptCheckpointError(f"its shape {_short(shape)} is impossible", where=where)
+    for chunk in chunks:
+        if math.prod(chunk.sizes) * DTYPE_BITS[dtype] // 8 > chunk.stored:
+            raise _wrong(
+                f"a piece of shape {_short(chunk.sizes)} is said to be in {chunk.stored} bytes", shape, where
+            )
+    check.check(shape, chunks, where)
+    filled = [chunk for chunk in chunks if math.prod(chunk.sizes)]
+    return TensorRef(name, shape, dtype, fetch=_Pieces(dtype, shape, filled).fetch)
+
+
+@dataclass(slots=True, eq=False)
+class _Pieces:
+    dtype: str
+    shape: tuple[int, ...]
+    chunks: list[Chunk]
+
+    def fetch(self, index: Index) -> torch.Tensor:
+        import torch
+
+        dtype: torch.dtype = getattr(torch, self.dtype)
+        if len(self.chunks) == 1:
+            return self.chunks[0].tensor(self.dtype).view(index)
+        # A tensor without data says what PyTorch makes of the index: its errors and the shape of the result.
+        wanted = torch.empty(self.shape, dtype=dtype, device="meta")[index]
+        picks = _ranges(index, self.shape)
+        if picks is None:  # an index of an uncommon kind
+            return self.fetch(...)[index]
+        result = torch.empty([len(pick) for pick in picks], dtype=dtype)
+        for chunk in self.chunks:
+            spans = [
+                _overlap(pick, start, size)
+                for pick, start, size in zip(picks, chunk.offsets, chunk.sizes, strict=True)
+            ]
+            if all(first < after for first, after in spans):
+                source = tuple(
+                    slice(pick[first] - start, pick[after - 1] - start + 1, pick.step)
+                    for pick, (first, after), start in zip(picks, spans, chunk.offsets, strict=True)
+                )
+                target = tuple(slice(first, after) for first, after in spans)
+                result[target] = chunk.tensor(self.dtype).view(source)
+        return result.view(wanted.shape)
+
+
+def _ranges(index: Index, shape: tuple[int, ...]) -> list[range] | None:
+    """The positions along each dimension that whole numbers and slices select; `None` for any other index."""
+    items = index if isinstance(index, tuple) else (index,)
+    taken = [item for item in items if item is not None]
+    if any(type(item) is not int and not isinstance(item, slice) and item is not Ellipsis for item in taken):
+        return None
+    rest = [slice(None)] * (len(shape) - sum(item is not Ellipsis for item in taken))
+    spread: list[int | slice] = []
+    for item in taken:
+        if isinstance(item, (int, slice)):
+            spread.append(item)
+        else:
+            spread += rest
+            rest = []
+    spread += rest
+    return [
+        range(*item.indices(size)) if isinstance(item, slice) else range(item % size, item % size + 1)
+        for item, size in zip(spread, shape, strict=True)
+    ]
+
+
+def _overlap(pick: range, start: int, size: int) -> tuple[int, int]:
+    """Which of the picked positions, from the first to after the last, lie in `start … start + size`."""
+    first = max(0, -((pick.start - start) // pick.step))
+    after = min(len(pick), -((pick.start - start - size) // pick.step))
+    return first, after
+
+
+def _short(numbers: tuple[int, ...]) -> str:
+    return str([*numbers[:8]]) if len(numbers) <= 8 else f"{[*numbers[:8]]} and {len(numbers) - 8} more"
+
+
+def _wrong(what: str, shape: tuple[int, ...], where: str) -> CorruptCheckpointError:
+    return CorruptCheckpointError(
+        f"{what}; its shape is {_short(shape)}", where=where, hint="copy or save the checkpoint again"
+    )

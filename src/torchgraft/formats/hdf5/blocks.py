@@ -1,0 +1,123 @@
+"""Blocks of an HDF5 file's metadata, and the fields in them. Nothing reads beyond a block, or for ever."""
+
+from __future__ import annotations
+
+from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.storage.byte_file import ByteFile
+
+__all__ = ["Blocks", "Fields"]
+
+_READS = 2
+_SLACK = 1 << 20
+"""An honest file's metadata is read about once. What shares its blocks endlessly is read until this is
+spent: twice the file's size and a megabyte."""
+
+_UNDEFINED = (1 << 64) - 1
+_AGAIN = "download or save it again"
+_ELSEWHERE = "no Keras model is saved like this: get the file from a source that you trust"
+
+
+class Blocks:
+    """The file's bytes at addresses, which count from the superblock.
+
+    Args:
+        file: The file.
+        base: Where its superblock is.
+
+    Attributes:
+        place: The path in the file of the object that is being read, for messages.
+    """
+
+    __slots__ = ("_left", "base", "file", "place")
+
+    def __init__(self, file: ByteFile, base: int) -> None:
+        self.file = file
+        self.base = base
+        self.place = "/"
+        self._left = _READS * file.size + _SLACK
+
+    def read(self, address: int, length: int) -> bytes:
+        """A copy of some bytes. Raises `CheckpointError` when they are not there, or the budget is spent."""
+        self.spend(length)
+        if address < 0 or self.base + address + length > self.file.size:
+            raise self.corrupt(f"{length} bytes at {address} are wanted, but the file ends before")
+        return bytes(self.file.view(self.base + address, length))
+
+    def fields(self, address: int, length: int, signature: bytes = b"") -> Fields:
+        """A block as fields, behind its signature, which is checked."""
+        fields = Fields(self, self.read(address, length))
+        if fields.take(len(signature)) != signature:
+            raise self.corrupt(f"no {signature.decode()} block is at {address}")
+        return fields
+
+    def spend(self, work: int) -> None:
+        """Count work that the file makes us do, in bytes."""
+        self._left -= work
+        if self._left < 0:
+            raise self.unsafe("its parts refer to each other over and over: reading them would not end")
+
+    def corrupt(self, what: str) -> CorruptCheckpointError:
+        """The error for a file that contradicts itself."""
+        return CorruptCheckpointError(what, where=self.where, hint=_AGAIN)
+
+    def unsafe(self, what: str, hint: str = _ELSEWHERE) -> UnsafeCheckpointError:
+        """The error for a file that is not to be trusted."""
+        return UnsafeCheckpointError(what, where=self.where, hint=hint)
+
+    def unsupported(self, what: str) -> CorruptCheckpointError:
+        """The error for what HDF5 knows and this reader doesn't."""
+        hint = 'copy its arrays to a new file with h5py: out["name"] = file["name"][()]'
+        return CorruptCheckpointError(f"{what}, which is not supported", where=self.where, hint=hint)
+
+    @property
+    def where(self) -> str:
+        """The file and the object."""
+        return f"{self.file.name}: {self.place[:500]}"
+
+
+class Fields:
+    """A block, read field by field; numbers are little-endian."""
+
+    __slots__ = ("at", "blocks", "data")
+
+    def __init__(self, blocks: Blocks, data: bytes) -> None:
+        self.blocks = blocks
+        self.data = data
+        self.at = 0
+
+    def take(self, length: int) -> bytes:
+        """The next bytes."""
+        end = self.at + length
+        if length < 0 or end > len(self.data):
+            raise self.blocks.corrupt("one of its parts is shorter than what it should hold")
+        taken = self.data[self.at : end]
+        self.at = end
+        return taken
+
+    def number(self, length: int) -> int:
+        """The next bytes as a number without sign."""
+        return int.from_bytes(self.take(length), "little")
+
+    def size(self) -> int:
+        """The next 8 bytes as a number."""
+        return int.from_bytes(self.take(8), "little")
+
+    def address(self) -> int | None:
+        """The next 8 bytes as an address; `None` where none is given."""
+        value = self.size()
+        return None if value == _UNDEFINED else value
+
+    def text(self, *, padded: bool = False) -> bytes:
+        """The bytes up to the next zero byte, which is passed over; with `padded`, up to a multiple of 8."""
+        end = self.data.find(b"\0", self.at)
+        if end < 0:
+            raise self.blocks.corrupt("a name in it does not end")
+        found = self.data[self.at : end]
+        length = end + 1 - self.at
+        self.take(-(-length // 8) * 8 if padded else length)
+        return found
+
+    @property
+    def left(self) -> int:
+        """Bytes that follow."""
+        return len(self.data) - self.at
