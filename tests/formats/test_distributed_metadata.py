@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import os
 import pickle
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from torch.distributed.checkpoint.metadata import (
 import torchgraft as tg
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats import read_container
+from torchgraft.tensors import TensorRef
 
 # "assuming the intent is to save in a single process"
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -256,3 +258,33 @@ def test_an_old_name_of_the_module(folder: Path) -> None:
     size = int.from_bytes(old[frame : frame + 8], "little") + len(old) - path.stat().st_size
     path.write_bytes(old[:frame] + size.to_bytes(8, "little") + old[frame + 8 :])
     assert len(tg.open(folder, select="model")) == 2
+
+
+def tensors(node: object) -> Iterator[TensorRef]:
+    if isinstance(node, TensorRef):
+        yield node
+    elif isinstance(node, (dict, list)):
+        for child in node.values() if isinstance(node, dict) else node:
+            yield from tensors(child)
+
+
+@pytest.mark.parametrize("name", [".metadata", "__0_0.distcp"])
+def test_mutations_do_no_harm(name: str, folder: Path) -> None:
+    """Refused by a `CheckpointError` that names the folder, or read without any other error."""
+    path = folder / name
+    honest = path.read_bytes()
+    rng = random.Random(7)
+    opened = unnamed = 0
+    for _ in range(300):
+        spoilt = bytearray(honest)
+        for _ in range(rng.randint(1, 3)):
+            at = rng.randrange(len(spoilt))
+            spoilt[at : at + rng.randint(0, 3)] = rng.randbytes(rng.randint(0, 3))
+        path.write_bytes(spoilt)
+        try:
+            assert all(ref.read().shape == ref.shape for ref in tensors(read_container(folder).tree))
+            opened += 1
+        except CheckpointError as error:
+            unnamed += str(folder) not in str(error)
+    assert opened < 300
+    assert not unnamed

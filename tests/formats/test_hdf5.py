@@ -54,7 +54,7 @@ def fill(file: h5py.File) -> None:
     small.write(h5py.h5s.ALL, h5py.h5s.ALL, random((2, 3)))
     file["shared"] = file["dtypes/f4"]
     file["ünï"] = np.ones(2)
-    for index in range(700):
+    for index in range(300):
         file[f"many/{index}"] = np.float32(index)
     file.attrs.update(
         {"text": "ü" * 3, "bytes": b"abc", "long": "x" * 70_000, "number": 3, "float": 1.5, "none": ""}
@@ -106,15 +106,16 @@ def same(ours: Group, theirs: h5py.Group) -> int:
 
 def test_the_same_as_h5py(written: Path) -> None:
     with h5py.File(written) as file:
-        assert same(read_hdf5(MappedFile(written)), file) > 700
+        assert same(read_hdf5(MappedFile(written)), file) > 300
 
 
 def test_members_come_in_the_order_of_creation(written: Path) -> None:
     root = read_hdf5(MappedFile(written))
     many = root.members["many"]
     assert isinstance(many, Group)
-    assert list(many.members) == [str(index) for index in range(700)]
-    assert list(root.members)[:4] == ["dtypes", "special", "shapes", "packed"]
+    assert list(many.members) == [str(index) for index in range(300)]
+    created = ["dtypes", "special", "shapes", "packed"]
+    assert [name for name in root.members if name in created] == created
 
 
 @pytest.mark.parametrize("size", [0, 512, 1024, 2048])
@@ -143,12 +144,13 @@ def test_a_block_of_the_users_own_comes_first(size: int, version: str, tmp_path:
     ],
     ids=str,
 )
-@pytest.mark.parametrize("name", PACKINGS)
-def test_slices_of_chunks(name: str, index: Any, written: Path) -> None:
-    found = read_hdf5(MappedFile(written)).find(f"packed/{name}")
-    assert isinstance(found, Dataset)
-    assert found.tensor is not None
-    assert torch.equal(found.tensor[index], torch.from_numpy(random((20, 13, 3)))[index])
+def test_slices_of_chunks(index: Any, written: Path) -> None:
+    root = read_hdf5(MappedFile(written))
+    for name in PACKINGS:
+        found = root.find(f"packed/{name}")
+        assert isinstance(found, Dataset)
+        assert found.tensor is not None
+        assert torch.equal(found.tensor[index], torch.from_numpy(random((20, 13, 3)))[index])
 
 
 def test_names_of_one_dataset_are_tied(written: Path) -> None:

@@ -177,6 +177,7 @@ BOMBS: dict[str, bytes] = {
     "a text of 2⁶³ bytes": b"\x80\x04\x8d" + struct.pack("<Q", 2**63) + b"abc.",
     "bytes of 2⁶³ bytes": b"\x80\x05\x96" + struct.pack("<Q", 2**63) + b"abc.",
     "a number of 4 GB": b"\x80\x02\x8b\xff\xff\xff\x7f\x01.",
+    "a text of a megabyte for a number": b"F" + b"x" * 10**6 + b"\n.",
     "a negative length": b"\x80\x02\x8b\xff\xff\xff\xff\x01.",
     "a number of a million digits": b"L" + b"9" * 1_000_000 + b"L\n.",
     "a number of a million bytes": b"\x80\x02\x8b" + struct.pack("<I", 10**6) + b"\x7f" * 10**6 + b".",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -287,3 +288,24 @@ def test_a_slice_reads_one_shard(tmp_path: Path) -> None:
     (tmp_path / shard(3)).unlink()
     rows = checkpoint["layer.3.weight"][1:2]
     assert torch.equal(rows, TENSORS["layer.3.weight"][1:2])
+
+
+def test_mutations_of_the_index_do_no_harm(tmp_path: Path) -> None:
+    """Refused by a `CheckpointError` that names the folder, or read without any other error."""
+    index = save_shards(tmp_path)
+    honest = index.read_bytes()
+    rng = random.Random(7)
+    opened = unnamed = 0
+    for number in range(300):
+        spoilt = bytearray(honest)
+        for _ in range(rng.randint(1, 2)):
+            at = rng.randrange(len(spoilt))
+            spoilt[at : at + rng.randint(0, 2)] = rng.choice([b"", b'"', b"{", b"..", b"/", rng.randbytes(2)])
+        index.write_bytes(spoilt)
+        try:
+            read_container(index if number % 2 else tmp_path)
+            opened += 1
+        except CheckpointError as error:
+            unnamed += str(tmp_path) not in str(error)
+    assert 0 < opened < 300
+    assert not unnamed

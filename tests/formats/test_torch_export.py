@@ -36,7 +36,8 @@ class Net(nn.Module):
         self.part = nn.Parameter(torch.randn(12)[3:9:2])
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.layer(x) + self.tied(x) + self.hidden + self.buffer.sum() + self.small + self.flipped.sum()
+        shift = self.buffer.sum() + self.flipped.sum()
+        return self.layer(x) + self.tied(x) + self.hidden + self.small + shift
 
 
 @pytest.fixture(scope="module")

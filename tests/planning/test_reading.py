@@ -93,3 +93,14 @@ def test_rows_that_are_read_into_place_need_no_second_copy(net, counted):
         for parameter in model.parameters():
             parameter.fill_(3)
     assert all(torch.equal(state[key], before[key]) for key in state)
+
+
+@pytest.mark.parametrize("layout", [torch.sparse_coo, torch.sparse_csr])
+@pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta")
+def test_a_sparse_source_is_written_as_a_dense_one(layout, tmp_path):
+    dense = torch.eye(3)[:, :2]
+    sparse = dense.to_sparse() if layout == torch.sparse_coo else dense.to_sparse_csr()
+    torch.save({"weight": sparse, "bias": torch.ones(3)}, tmp_path / "x.pth")
+    model = torch.nn.Linear(2, 3)
+    tg.graft(model, tg.open(tmp_path / "x.pth"))
+    assert model.weight.tolist() == dense.tolist()

@@ -23,6 +23,8 @@ import torchgraft as tg
 from torchgraft.cli import commands
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, FetchError, UnknownFormatError
 from torchgraft.storage import remote
+from torchgraft.zoo.sources import find_source
+from torchgraft.zoo.weights import open_weights
 
 if TYPE_CHECKING:
     from .conftest import Answer, Lie, RangeServer
@@ -263,6 +265,20 @@ def test_through_fsspec(tmp_path: Path) -> None:
     with pytest.raises(CorruptCheckpointError, match=r"memory://test_remote/empty: .*empty"):
         tg.open("memory://test_remote/empty")
     system.rm("/test_remote", recursive=True)
+
+
+def test_models_take_weights_from_addresses(
+    serve: Callable[[str], tuple[str, Path]], server: RangeServer, tmp_path: Path
+) -> None:
+    """Published ones, on the web, are downloaded and kept; others are read where they are."""
+    address, path = serve("zip")
+    kept, _ = open_weights(find_source("torchvision/resnet18")[0], "resnet18", address)
+    assert kept.path is not None
+    assert kept.path.is_relative_to(tmp_path / "cache")
+    fsspec.filesystem("memory").pipe_file("/test_models/x.pth", path.read_bytes())
+    there, _ = open_weights(find_source("torchvision/resnet18")[0], "resnet18", "memory://test_models/x.pth")
+    assert (there.path, there.name) == (None, "memory://test_models/x.pth")
+    fsspec.filesystem("memory").rm("/test_models", recursive=True)
 
 
 def test_on_the_command_line(serve: Callable[[str], tuple[str, Path]], server: RangeServer) -> None:

@@ -46,12 +46,10 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     if one.is_quantized:
         stored = torch.equal(one.int_repr(), other.int_repr())
         return stored and torch.equal(one.dequantize(), other.dequantize())
-    return torch.equal(_bits(_plain(one)), _bits(_plain(other)))
-
-
-def _bits(tensor: torch.Tensor) -> torch.Tensor:
-    raw = tensor.contiguous().reshape(-1).view(torch.uint8)
-    return raw if len(raw) % 8 or raw.data_ptr() % 8 else raw.view(torch.int64)
+    raw = [_plain(tensor).contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)]
+    if not any(len(data) % 8 or data.data_ptr() % 8 for data in raw):  # eight bytes at once, if both can
+        raw = [data.view(torch.int64) for data in raw]
+    return torch.equal(*raw)
 
 
 def _compare(one: torch.Tensor, other: torch.Tensor) -> ValueDiff:

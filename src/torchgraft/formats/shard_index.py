@@ -15,7 +15,7 @@ from torchgraft.storage.byte_file import ByteFile
 
 __all__ = ["ShardIndex", "is_shard_index", "read_shard_index"]
 
-_MAX_BYTES = 32 << 20
+_MAX_BYTES = 24 << 20
 
 
 @dataclass(frozen=True, slots=True)

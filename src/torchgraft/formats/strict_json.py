@@ -9,7 +9,8 @@ from torchgraft.storage.byte_file import ByteFile
 
 __all__ = ["parse_json_table", "read_json_table"]
 
-_MAX_VALUES = 500_000  # at some 200 bytes a value; the text alone would allow thirty times its size
+_MAX_VALUES = 300_000  # at some 200 bytes a value; the text alone would allow thirty times its size
+_MAX_WIDE = 8 << 20  # Python holds a text with one wide letter in up to four bytes a letter
 
 
 def read_json_table(file: ByteFile, *, max_bytes: int) -> dict[str, object]:
@@ -17,7 +18,7 @@ def read_json_table(file: ByteFile, *, max_bytes: int) -> dict[str, object]:
 
     Raises:
         CorruptCheckpointError: It is no JSON, no table, names a key twice, or is nested too deeply.
-        UnsafeCheckpointError: It is larger than `max_bytes` or holds more than 500,000 values.
+        UnsafeCheckpointError: It is larger than `max_bytes` or holds more than 300,000 values.
     """
     if file.size > max_bytes:
         raise UnsafeCheckpointError(
@@ -28,6 +29,11 @@ def read_json_table(file: ByteFile, *, max_bytes: int) -> dict[str, object]:
 
 def parse_json_table(raw: bytes, where: str) -> dict[str, object]:
     """The table (`{…}`) that a JSON text in UTF-8 consists of. Raises as `read_json_table` does."""
+    if len(raw) > _MAX_WIDE and not raw.isascii():
+        raise UnsafeCheckpointError(
+            f"this JSON text has {len(raw):,} bytes and letters beyond ASCII; its limit is {_MAX_WIDE:,}",
+            where=where,
+        )
     if raw.count(b",") + raw.count(b"{") + raw.count(b"[") > _MAX_VALUES:
         raise UnsafeCheckpointError(f"this JSON text holds more than {_MAX_VALUES:,} values", where=where)
     try:

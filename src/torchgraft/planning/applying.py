@@ -94,6 +94,8 @@ def _stage(
             where=entry.source,
             hint="give weights that hold values",
         )
+    if value.layout != torch.strided:  # a part of a sparse tensor is read as a dense one, within a limit
+        value = checkpoint[entry.source].view((...,))
     for op in entry.ops:
         value = op.apply(value, current if op.needs_base else None)
     if value.shape != current.shape:

@@ -12,6 +12,8 @@ _SLACK = 1 << 20
 """An honest file's metadata is read about once. What shares its blocks endlessly is read until this is
 spent: twice the file's size and a megabyte."""
 
+_MAX_CHUNKS = 250_000  # at some 600 bytes of memory each
+
 _UNDEFINED = (1 << 64) - 1
 _AGAIN = "download or save it again"
 _ELSEWHERE = "no Keras model is saved like this: get the file from a source that you trust"
@@ -28,12 +30,13 @@ class Blocks:
         place: The path in the file of the object that is being read, for messages.
     """
 
-    __slots__ = ("_left", "base", "file", "place")
+    __slots__ = ("_chunks_left", "_left", "base", "file", "place")
 
     def __init__(self, file: ByteFile, base: int) -> None:
         self.file = file
         self.base = base
         self.place = "/"
+        self._chunks_left = _MAX_CHUNKS
         self._left = _READS * file.size + _SLACK
 
     def read(self, address: int, length: int) -> bytes:
@@ -55,6 +58,15 @@ class Blocks:
         self._left -= work
         if self._left < 0:
             raise self.unsafe("its parts refer to each other over and over: reading them would not end")
+
+    def spend_chunks(self, count: int) -> None:
+        """Count chunks of datasets, each of which takes memory."""
+        self._chunks_left -= count
+        if self._chunks_left < 0:
+            raise self.unsafe(
+                f"its arrays are cut into more than {_MAX_CHUNKS:,} chunks",
+                hint="write them in larger chunks, or in one piece",
+            )
 
     def corrupt(self, what: str) -> CorruptCheckpointError:
         """The error for a file that contradicts itself."""

@@ -79,6 +79,7 @@ def read_chunks(
     count, size = math.prod(grid), math.prod(sizes)
     if count > blocks.file.size:
         raise blocks.unsafe(f"a shape of {shape} needs {count} chunks, more than the file has bytes")
+    blocks.spend_chunks(count)
     found: Iterator[tuple[int, Chunk]] = iter(())
     if count and version == 3:
         found = _from_tree(blocks, address, sizes, shape, grid)

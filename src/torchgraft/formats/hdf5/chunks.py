@@ -51,6 +51,8 @@ class Packed:
         """Chunks as far as they lie within the dataset: those at its ends are stored whole."""
         steps = self.chunks.shape
         size = math.prod(steps) * DTYPE_BITS[self.dtype] // 8
+        if not math.prod(self.shape):
+            return  # one of its dimensions may still be huge
         for number, place in enumerate(itertools.product(*map(range, self.chunks.grid))):
             offsets = tuple(at * step for at, step in zip(place, steps, strict=True))
             sizes = tuple(

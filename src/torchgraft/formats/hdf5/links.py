@@ -25,8 +25,9 @@ def is_group(header: Sequence[Message]) -> bool:
 def read_links(blocks: Blocks, header: Sequence[Message]) -> dict[str, int]:
     """The address of each member's header by its name: in the order of creation where it is known.
 
-    Where it isn't, it is that in which their names were added to the group's heap: the same, unless some
-    were deleted in between. (The group itself lists them by the alphabet, or by a hash.)
+    Where it isn't, it is that in which their names were added to the group's heap, or, in a small new
+    group, the order of their place in the file: nearly always the same. The group itself lists them by
+    the alphabet, by a hash, or as there was room.
     """
     found: dict[str, int] = {}
     for _, name, address in sorted(_members(blocks, header)):
@@ -38,7 +39,7 @@ def read_links(blocks: Blocks, header: Sequence[Message]) -> dict[str, int]:
 
 def _members(blocks: Blocks, header: Sequence[Message]) -> Iterator[tuple[int, str, int]]:
     """What each member is sorted by, its name and its address."""
-    for number, message in enumerate(header):
+    for message in header:
         if message.kind not in (LINK, LINK_INFO, SYMBOLS):
             continue
         if message.shared:
@@ -47,7 +48,7 @@ def _members(blocks: Blocks, header: Sequence[Message]) -> Iterator[tuple[int, s
         if message.kind == SYMBOLS:
             yield from _symbols(blocks, fields.address(), fields.address())
         elif message.kind == LINK:
-            yield number, *_link(blocks, fields)
+            yield _link(blocks, fields)
         else:
             yield from _dense(blocks, fields)
 
@@ -89,19 +90,20 @@ def _dense(blocks: Blocks, fields: Fields) -> Iterator[tuple[int, str, int]]:
     if heap is None or tree is None:
         return
     kept = FractalHeap.read(blocks, heap)
-    for number, record in enumerate(records(blocks, tree, (_BY_NAME, _BY_ORDER))):
+    for record in records(blocks, tree, (_BY_NAME, _BY_ORDER)):
         record.take(4 if by_order is None else 8)
         identity = record.take(7)
-        order = kept.offset(identity) if by_order is None else number
-        yield order, *_link(blocks, Fields(blocks, kept.get(identity)))
+        order, name, address = _link(blocks, Fields(blocks, kept.get(identity)))
+        yield kept.offset(identity) if by_order is None else order, name, address
 
 
-def _link(blocks: Blocks, fields: Fields) -> tuple[str, int]:
+def _link(blocks: Blocks, fields: Fields) -> tuple[int, str, int]:
     version, flags = fields.number(1), fields.number(1)
     if version != 1:
         raise blocks.corrupt(f"it has a link of version {version}")
     kind = fields.number(1) if flags & 8 else 0
-    fields.take((8 if flags & 4 else 0) + (1 if flags & 16 else 0))
+    order = fields.size() if flags & 4 else None
+    fields.take(1 if flags & 16 else 0)
     name = _name(blocks, fields.take(fields.number(1 << (flags & 3))))
     if kind:
         what = {_SOFT: "a soft link", _EXTERNAL: "a link to another file"}.get(kind, "a link of unknown kind")
@@ -109,7 +111,7 @@ def _link(blocks: Blocks, fields: Fields) -> tuple[str, int]:
     address = fields.address()
     if address is None:
         raise blocks.corrupt(f"its member {name[:100]!r} is missing")
-    return name, address
+    return address if order is None else order, name, address
 
 
 def _name(blocks: Blocks, raw: bytes) -> str:

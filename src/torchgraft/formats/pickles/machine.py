@@ -92,7 +92,7 @@ class Machine:
             text = (
                 "it breaks off"
                 if at >= len(self.data) - 1
-                else f"opcode {opcode!r} can't be carried out: {error}"
+                else f"opcode {opcode!r} can't be carried out: {str(error)[:200]}"
             )
             raise CorruptCheckpointError(
                 f"the pickle is damaged at byte {at}: {text}",
