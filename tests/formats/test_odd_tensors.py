@@ -376,3 +376,15 @@ def test_one_storage_with_two_dtypes_is_refused(tmp_path: Path) -> None:
     for numel in (3, 5):
         with pytest.raises(CorruptCheckpointError, match=r"'0' needs \d+ bytes and has 16"):
             read_container(write(Wrong(torch.float32, numel)))
+
+
+def test_a_missing_storage_is_told_and_not_made_up(tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(3), "b": torch.ones(4)}, tmp_path / "old")
+    with zipfile.ZipFile(tmp_path / "old") as old, zipfile.ZipFile(tmp_path / "x", "w") as new:
+        for name in old.namelist():
+            if not name.endswith("data/1"):
+                new.writestr(name, old.read(name))
+    with pytest.raises(
+        CorruptCheckpointError, match=r"x: old/data\.pkl: .*storage '1' is not in the archive"
+    ):
+        read_container(tmp_path / "x")

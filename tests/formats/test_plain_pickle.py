@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import ml_dtypes
 import numpy as np
 import pytest
 import torch
@@ -69,6 +68,7 @@ def test_arrays_are_read_as_by_pickle(protocol: int, tmp_path: Path) -> None:
 
 
 def test_arrays_of_jax_dtypes(tmp_path: Path) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
     made = {
         name: np.arange(6).astype(getattr(ml_dtypes, name)).reshape(2, 3)
         for name in ("bfloat16", "float8_e4m3fn", "float8_e5m2")

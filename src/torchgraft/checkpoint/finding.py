@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias, TypeGuard
 
 from torchgraft.checkpoint.modules import is_module, module_state
-from torchgraft.checkpoint.parts import TensorSet
+from torchgraft.checkpoint.parts import OPTIMIZERS, TensorSet
 from torchgraft.checkpoint.rest import key_text
 from torchgraft.formats.container import Placeholder
 from torchgraft.tensors import TensorRef
@@ -148,7 +148,7 @@ def _is_nested_weights(node: Mapping[object, object]) -> bool:
     A dict of one dict only wraps it, and dicts of equal keys and shapes are copies, not layers.
     """
     forms = [_form(child) for child in node.values() if isinstance(child, dict)]
-    if len(node) < 2 or len(set(forms)) < len(forms):
+    if len(node) < 2 or len(set(forms)) < len(forms) or any(key in OPTIMIZERS for key in node):
         return False
     depth_two = False
     stack: list[tuple[int, object]] = [(0, node)]

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from torchgraft.tensors import TensorRef
 
-__all__ = ["Kind", "Part", "TensorSet", "classify"]
+__all__ = ["OPTIMIZERS", "Kind", "Part", "TensorSet", "classify"]
 
 Kind: TypeAlias = Literal["weights", "copy", "per-parameter state", "other"]
 
@@ -18,7 +18,7 @@ _COPY_WORDS = ("ema", "swa", "averag", "shadow", "teacher")
 """Words in a path that tell which of two equal sets is the copy; which sets are equal, shapes tell."""
 
 
-_OPTIMIZERS = ("optimizer", "optimizer_weights")
+OPTIMIZERS = ("optimizer", "optimizer_weights")
 """What Keras calls the flat list of an optimizer's variables, whose shapes may be those of the weights."""
 
 
@@ -87,7 +87,7 @@ def _alone(found: TensorSet) -> Part:
             "per-parameter state",
             "the same few values for each of many parameters, as an optimizer keeps",
         )
-    elif found.path.rpartition(".")[2] in _OPTIMIZERS:
+    elif found.path.rpartition(".")[2] in OPTIMIZERS:
         kind, why = "per-parameter state", "the file keeps it as its optimizer's"
     elif not any(ref.dtype.startswith(("float", "bfloat", "complex", "q")) and ref.shape for ref in refs):
         why = "no floating-point tensor with a dimension: counters or random states"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from torchgraft.comparing.result import ValueDiff
@@ -10,6 +12,10 @@ from torchgraft.tensors import DTYPE_BITS, TensorRef
 __all__ = ["compare"]
 
 _PIECE = 16 << 20
+_AT_ONCE = 1 << 16
+"""Elements that are compared at once: what is computed of so many stays in the processor's cache."""
+
+_TINY = torch.finfo(torch.float64).tiny
 _SIGN = torch.iinfo(torch.int64).min
 
 
@@ -27,10 +33,12 @@ def compare(a: TensorRef, b: TensorRef) -> ValueDiff:
         if a.dtype == b.dtype and _same_bits(one, other):
             continue
         identical = False
-        found = _compare(_plain(one), _plain(other))
-        differing += found.differing
-        only_nan += found.only_nan
-        max_abs, max_rel = max(max_abs, found.max_abs), max(max_rel, found.max_rel)
+        x, y = _plain(one).reshape(-1), _plain(other).reshape(-1)
+        for at in range(0, len(x), _AT_ONCE):
+            found = _compare(x[at : at + _AT_ONCE], y[at : at + _AT_ONCE])
+            differing += found.differing
+            only_nan += found.only_nan
+            max_abs, max_rel = max(max_abs, found.max_abs), max(max_rel, found.max_rel)
     return ValueDiff(identical, differing, only_nan, max_abs, max_rel)
 
 
@@ -58,11 +66,17 @@ def _compare(one: torch.Tensor, other: torch.Tensor) -> ValueDiff:
         nan_in_one = torch.zeros((), dtype=torch.bool)
     else:
         x, y = _double(one), _double(other)
+        distance = (x - y).abs()
+        most = float(distance.max()) if distance.numel() else 0.0
+        if math.isfinite(most):  # so there is neither NaN nor infinity among them
+            scale = torch.maximum(x.abs(), y.abs()).clamp_min(_TINY)
+            most_relative = float((distance / scale).max()) if most else 0.0
+            return ValueDiff(False, int(torch.count_nonzero(distance)), 0, most, most_relative)
         nan = x.isnan(), y.isnan()
         nan_in_one = nan[0] ^ nan[1]
         same = (x == y) | (nan[0] & nan[1])
         scale = torch.maximum(x.abs(), y.abs())
-        distance = (x - y).abs().masked_fill_(same | nan_in_one, 0)
+        distance.masked_fill_(same | nan_in_one, 0)
     relative = torch.where(distance.isinf(), distance, distance / scale).masked_fill_(distance == 0, 0)
     return ValueDiff(
         identical=False,
