@@ -13,7 +13,7 @@ from dataclasses import replace
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, Format
 from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
-from torchgraft.formats.strict_json import parse_json_table
+from torchgraft.formats.strict_json import parse_json_table, unique_keys
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.far_range import FarRange
 from torchgraft.tensors import DTYPE_BITS, TensorRef
@@ -93,7 +93,7 @@ def _layouts(text: str | None, where: str) -> Mapping[str, str]:
 
 def _parse(raw: bytes, where: str) -> dict[str, object]:
     try:
-        header = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+        header = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpointError(
             f"its header can't be read: {error}", where=where, hint="download or save it again"
@@ -101,15 +101,6 @@ def _parse(raw: bytes, where: str) -> dict[str, object]:
     if not isinstance(header, dict):
         raise CorruptCheckpointError("its header is not a table", where=where)
     return header
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    made = dict(pairs)
-    if len(made) != len(pairs):
-        seen: set[str] = set()
-        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
-        raise ValueError(f"{twice[:200]!r} is there twice")
-    return made
 
 
 def _check(name: str, entry: object, where: str) -> tuple[str, tuple[int, ...], int, int]:

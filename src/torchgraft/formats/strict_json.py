@@ -7,7 +7,7 @@ import json
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.storage.byte_file import ByteFile
 
-__all__ = ["parse_json_table", "read_json_table"]
+__all__ = ["parse_json_table", "read_json_table", "unique_keys"]
 
 _MAX_VALUES = 300_000  # at some 200 bytes a value; the text alone would allow thirty times its size
 _MAX_WIDE = 8 << 20  # Python holds a text with one wide letter in up to four bytes a letter
@@ -37,7 +37,7 @@ def parse_json_table(raw: bytes, where: str) -> dict[str, object]:
     if raw.count(b",") + raw.count(b"{") + raw.count(b"[") > _MAX_VALUES:
         raise UnsafeCheckpointError(f"this JSON text holds more than {_MAX_VALUES:,} values", where=where)
     try:
-        table = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique)
+        table = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:
         raise CorruptCheckpointError(
             f"this is no valid JSON: {str(error)[:200]}", where=where, hint="download or save it again"
@@ -47,7 +47,8 @@ def parse_json_table(raw: bytes, where: str) -> dict[str, object]:
     return table
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def unique_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """The table of these pairs, for `json`'s `object_pairs_hook`. Raises `ValueError` for a repeated key."""
     made = dict(pairs)
     if len(made) != len(pairs):
         seen: set[str] = set()
