@@ -24,9 +24,10 @@ from torchgraft.errors import (
     MissingDependencyError,
     UnsafeCheckpointError,
 )
-from torchgraft.formats import gguf_cursor, read_container
-from torchgraft.formats.gguf import GGUF
-from torchgraft.formats.gguf_types import BLOCKS, PLAIN
+from torchgraft.formats import read_container
+from torchgraft.formats.gguf import cursor as gguf_cursor
+from torchgraft.formats.gguf.file import GGUF
+from torchgraft.formats.gguf.types import BLOCKS, PLAIN
 
 PLAIN_DTYPES = [np.float32, np.float16, np.float64, np.int8, np.int16, np.int32, np.int64]
 READABLE = sorted(kind for kind in quants._type_traits if kind in gguf.GGML_QUANT_SIZES and kind != Type.BF16)

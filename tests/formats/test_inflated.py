@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from torchgraft.formats import read_container
-from torchgraft.formats.inflated import Inflated
-from torchgraft.formats.zip_directory import Entry, read_directory
+from torchgraft.formats.archives.inflated import Inflated
+from torchgraft.formats.archives.zip_directory import Entry, read_directory
 from torchgraft.storage.local import MappedFile
 
 

@@ -18,8 +18,8 @@ from numpy.lib import format as npy_format
 import torchgraft as tg
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats import read_container
-from torchgraft.formats.npy import NPY
-from torchgraft.formats.npy_header import read_header
+from torchgraft.formats.numpy.npy import NPY
+from torchgraft.formats.numpy.npy_header import read_header
 from torchgraft.tensors import TensorRef
 
 DTYPES = ["f8", "f4", "f2", "c16", "c8", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "b1"]

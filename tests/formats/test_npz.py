@@ -16,8 +16,9 @@ import torch
 
 import torchgraft as tg
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
-from torchgraft.formats import npz, read_container
-from torchgraft.formats.zip_directory import Entry
+from torchgraft.formats import read_container
+from torchgraft.formats.archives.zip_directory import Entry
+from torchgraft.formats.numpy import npz
 from torchgraft.tensors import TensorRef
 
 FLAX = {

@@ -19,8 +19,8 @@ from onnx import TensorProto, helper, numpy_helper
 import torchgraft as tg
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats import read_container
-from torchgraft.formats.onnx import ONNX
-from torchgraft.formats.onnx_start import is_onnx
+from torchgraft.formats.onnx.model import ONNX
+from torchgraft.formats.onnx.start import is_onnx
 from torchgraft.tensors import TensorRef
 
 CODES = [*range(1, 8), *range(9, 21), 24]

@@ -23,7 +23,7 @@ from torchgraft.errors import (
     UnsafeCheckpointError,
 )
 from torchgraft.formats import Placeholder, read_container
-from torchgraft.formats.plain_pickle import PLAIN_PICKLE
+from torchgraft.formats.torch.plain_pickle import PLAIN_PICKLE
 from torchgraft.storage.local import MappedFile
 from torchgraft.tensors import TensorRef
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
-from torchgraft.formats import protobuf
-from torchgraft.formats.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Message, varint
+from torchgraft.formats.onnx import protobuf
+from torchgraft.formats.onnx.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Message, varint
 
 
 class Bytes:

@@ -15,8 +15,8 @@ from safetensors.torch import save_file
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError
 from torchgraft.formats import read_container
+from torchgraft.formats.archives.zip_directory import read_directory
 from torchgraft.formats.container import Container
-from torchgraft.formats.zip_directory import read_directory
 from torchgraft.storage.header_bytes import BLOCK
 from torchgraft.storage.prefetching import prefetched
 from torchgraft.storage.remote_file import RemoteFile

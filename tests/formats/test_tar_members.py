@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from torchgraft.errors import CorruptCheckpointError
-from torchgraft.formats.tar_members import first_name, is_tar, read_members
+from torchgraft.formats.archives.tar_members import first_name, is_tar, read_members
 from torchgraft.storage.local import MappedFile
 
 

@@ -30,7 +30,7 @@ from torch.distributed.checkpoint.metadata import (
 import torchgraft as tg
 from torchgraft.errors import CheckpointError, CorruptCheckpointError
 from torchgraft.formats import read_container
-from torchgraft.formats.torch_distributed import TORCH_DISTRIBUTED
+from torchgraft.formats.folders.distributed import TORCH_DISTRIBUTED
 from torchgraft.storage.local_folder import LocalFolder
 from torchgraft.storage.pooled import PooledFile
 from torchgraft.tensors import TensorRef

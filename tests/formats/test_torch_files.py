@@ -18,7 +18,7 @@ from torch import nn
 
 from torchgraft.errors import CorruptCheckpointError
 from torchgraft.formats import Placeholder, read_container
-from torchgraft.formats.zip_directory import read_directory
+from torchgraft.formats.archives.zip_directory import read_directory
 from torchgraft.storage.local import MappedFile
 from torchgraft.tensors import TensorRef
 

@@ -18,7 +18,7 @@ from torch import nn
 import torchgraft as tg
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats import read_container
-from torchgraft.formats.torchscript_classes import read_classes
+from torchgraft.formats.torch.script_classes import read_classes
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore::DeprecationWarning",

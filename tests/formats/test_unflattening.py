@@ -6,7 +6,7 @@ import pytest
 from torch.distributed.checkpoint._nested_dict import flatten_state_dict
 
 from torchgraft.errors import CorruptCheckpointError
-from torchgraft.formats.unflattening import unflatten
+from torchgraft.formats.folders.unflattening import unflatten
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats import read_container
-from torchgraft.formats.zip_directory import read_directory
+from torchgraft.formats.archives.zip_directory import read_directory
 from torchgraft.storage.local import MappedFile
 
 Edit = Callable[[bytearray, int, int], None]

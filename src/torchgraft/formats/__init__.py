@@ -1,4 +1,4 @@
-"""Containers: a file becomes plain data and named lazy tensors. One file for each container.
+"""Containers: a file becomes plain data and named lazy tensors. One module for each container, in packages by family.
 
 To add one, write a module that makes a `Format` (`container.py`) and add it to `FORMATS` in `reading.py`.
 """

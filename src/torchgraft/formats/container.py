@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from torchgraft.formats.zip_directory import Entry
+from torchgraft.formats.archives.zip_directory import Entry
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.folder import Folder
 

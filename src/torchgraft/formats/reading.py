@@ -6,27 +6,27 @@ import os
 from dataclasses import replace
 
 from torchgraft.errors import CheckpointError, UnknownFormatError
+from torchgraft.formats.archives.zip_directory import is_zip, read_directory
 from torchgraft.formats.container import Container, FolderFormat, Format, ZipFormat
-from torchgraft.formats.distributed_safetensors import DISTRIBUTED_SAFETENSORS
-from torchgraft.formats.gguf import GGUF
-from torchgraft.formats.keras_h5 import KERAS_H5
-from torchgraft.formats.keras_zip import KERAS_ZIP
+from torchgraft.formats.folders.distributed import TORCH_DISTRIBUTED
+from torchgraft.formats.folders.distributed_safetensors import DISTRIBUTED_SAFETENSORS
+from torchgraft.formats.folders.shard_index import is_shard_index, read_shard_index
+from torchgraft.formats.folders.shards import read_indexed_shards
+from torchgraft.formats.folders.weights_folder import WEIGHTS_FOLDER
+from torchgraft.formats.gguf.file import GGUF
+from torchgraft.formats.keras.archive import KERAS_ZIP
+from torchgraft.formats.keras.h5 import KERAS_H5
 from torchgraft.formats.look_alikes import identify, identify_zip
-from torchgraft.formats.npy import NPY
-from torchgraft.formats.npz import NPZ
-from torchgraft.formats.onnx import ONNX
-from torchgraft.formats.plain_pickle import PLAIN_PICKLE
+from torchgraft.formats.numpy.npy import NPY
+from torchgraft.formats.numpy.npz import NPZ
+from torchgraft.formats.onnx.model import ONNX
 from torchgraft.formats.safetensors import SAFETENSORS
-from torchgraft.formats.shard_index import is_shard_index, read_shard_index
-from torchgraft.formats.shards import read_indexed_shards
-from torchgraft.formats.torch_distributed import TORCH_DISTRIBUTED
-from torchgraft.formats.torch_export import TORCH_EXPORT
-from torchgraft.formats.torch_legacy import TORCH_LEGACY
-from torchgraft.formats.torch_tar import TORCH_TAR
-from torchgraft.formats.torch_zip import TORCH_ZIP
-from torchgraft.formats.torchscript import TORCHSCRIPT
-from torchgraft.formats.weights_folder import WEIGHTS_FOLDER
-from torchgraft.formats.zip_directory import is_zip, read_directory
+from torchgraft.formats.torch.export_file import TORCH_EXPORT
+from torchgraft.formats.torch.legacy_file import TORCH_LEGACY
+from torchgraft.formats.torch.plain_pickle import PLAIN_PICKLE
+from torchgraft.formats.torch.script_file import TORCHSCRIPT
+from torchgraft.formats.torch.tar_file import TORCH_TAR
+from torchgraft.formats.torch.zip_file import TORCH_ZIP
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.folder import Folder
 from torchgraft.storage.local import MappedFile

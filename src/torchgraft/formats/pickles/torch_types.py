@@ -6,10 +6,10 @@ import functools
 from collections.abc import Mapping
 
 from torchgraft.formats.container import Placeholder
-from torchgraft.formats.derived_tensor import converted, without_values
+from torchgraft.formats.pickles.derived_tensor import converted, without_values
+from torchgraft.formats.pickles.quantised_tensor import PerChannel, PerTensor, quantised_tensor
+from torchgraft.formats.pickles.sparse_tensor import LAYOUTS, sparse_tensor
 from torchgraft.formats.pickles.values import Blob, Budget, Build, Global, apply_call
-from torchgraft.formats.quantised_tensor import PerChannel, PerTensor, quantised_tensor
-from torchgraft.formats.sparse_tensor import LAYOUTS, sparse_tensor
 from torchgraft.formats.stored_tensor import Storage, stored_tensor
 from torchgraft.tensors import DTYPE_BITS, TensorRef
 
@@ -162,7 +162,9 @@ def _graph_module(args: tuple[object, ...], _budget: Budget) -> object:
 
 def _nested_file(args: tuple[object, ...], budget: Budget) -> object:
     """`_load_from_bytes(file)`: what `torch.save` wrote, in a pickle: so `pickle.dumps` writes a storage."""
-    from torchgraft.formats.nested_file import read_nested  # it reads with the readers that read with this
+    from torchgraft.formats.pickles.nested_file import (
+        read_nested,  # it reads with the readers that read with this
+    )
 
     if len(args) != 1 or not isinstance(args[0], (Blob, bytes)):
         return NotImplemented

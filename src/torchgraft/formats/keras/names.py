@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from torchgraft.formats.hdf5 import Dataset, Group
-from torchgraft.formats.keras_config import KerasConfig, group_name
+from torchgraft.formats.keras.config import KerasConfig, group_name
 
 __all__ = ["Variable", "find_variables", "is_keras3"]
 

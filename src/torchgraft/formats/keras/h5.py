@@ -9,9 +9,9 @@ from dataclasses import replace
 from torchgraft.errors import CorruptCheckpointError
 from torchgraft.formats.container import Container, Format
 from torchgraft.formats.hdf5 import Dataset, Group, is_hdf5, read_hdf5
-from torchgraft.formats.keras_config import KerasConfig, group_name, parse_config
-from torchgraft.formats.keras_layouts import find_layouts
-from torchgraft.formats.keras_names import find_variables, is_keras3
+from torchgraft.formats.keras.config import KerasConfig, group_name, parse_config
+from torchgraft.formats.keras.layouts import find_layouts
+from torchgraft.formats.keras.names import find_variables, is_keras3
 from torchgraft.storage.byte_file import ByteFile
 
 __all__ = ["KERAS_H5", "keras3_tree"]

@@ -7,11 +7,11 @@ from typing import Literal
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError
 from torchgraft.formats.container import Container, Format
-from torchgraft.formats.legacy_far import FarStorage
 from torchgraft.formats.pickles import read_pickle
 from torchgraft.formats.pickles.persistent import StorageId, storage_id
 from torchgraft.formats.pickles.values import Nesting
 from torchgraft.formats.stored_tensor import Storage
+from torchgraft.formats.torch.legacy_far import FarStorage
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.tensors import DTYPE_BITS, Far
 

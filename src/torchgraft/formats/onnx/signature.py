@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchgraft.formats.protobuf import BYTES, Field, Message
+from torchgraft.formats.onnx.protobuf import BYTES, Field, Message
 
 __all__ = ["read_value"]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.archives.zip_directory import is_zip, read_directory
 from torchgraft.formats.chunked_tensor import Chunk, TilingCheck, chunked_tensor
 from torchgraft.formats.container import Container, FolderFormat, OpenFile
-from torchgraft.formats.distributed_metadata import Metadata, Piece, Place, TensorEntry, read_metadata
+from torchgraft.formats.folders.distributed_metadata import Metadata, Piece, Place, TensorEntry, read_metadata
+from torchgraft.formats.folders.unflattening import unflatten
 from torchgraft.formats.safetensors import SAFETENSORS
-from torchgraft.formats.torch_zip import TORCH_ZIP
-from torchgraft.formats.unflattening import unflatten
-from torchgraft.formats.zip_directory import is_zip, read_directory
+from torchgraft.formats.torch.zip_file import TORCH_ZIP
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.folder import Folder
 from torchgraft.storage.part import FilePart

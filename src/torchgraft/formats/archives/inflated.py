@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 
-from torchgraft.formats.zip_directory import Entry
+from torchgraft.formats.archives.zip_directory import Entry
 
 __all__ = ["Inflated"]
 

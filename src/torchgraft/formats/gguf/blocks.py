@@ -10,7 +10,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from torchgraft.errors import CheckpointError, MissingDependencyError
-from torchgraft.formats.gguf_types import BLOCKS
+from torchgraft.formats.gguf.types import BLOCKS
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.far_range import FarRange
 from torchgraft.tensors import Index, TensorRef

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from torchgraft.errors import UnsafeCheckpointError
+from torchgraft.formats.archives.zip_directory import Entry
 from torchgraft.formats.container import Container, ZipFormat
 from torchgraft.formats.hdf5 import read_hdf5
-from torchgraft.formats.keras_config import KerasConfig, read_config
-from torchgraft.formats.keras_h5 import keras3_tree
+from torchgraft.formats.keras.config import KerasConfig, read_config
+from torchgraft.formats.keras.h5 import keras3_tree
 from torchgraft.formats.strict_json import read_json_table
-from torchgraft.formats.zip_directory import Entry
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.memory import MemoryFile
 from torchgraft.storage.part import FilePart

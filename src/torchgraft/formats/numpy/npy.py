@@ -13,7 +13,7 @@ from typing import Protocol
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, Format
-from torchgraft.formats.npy_header import MAGIC, NpyHeader, read_header
+from torchgraft.formats.numpy.npy_header import MAGIC, NpyHeader, read_header
 from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.far_range import FarBytes, FarRange

@@ -9,11 +9,11 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.archives.inflated import Inflated
+from torchgraft.formats.archives.zip_entry import Entry
 from torchgraft.formats.container import Container, ZipFormat
-from torchgraft.formats.inflated import Inflated
-from torchgraft.formats.npy import array
-from torchgraft.formats.npy_header import read_header
-from torchgraft.formats.zip_entry import Entry
+from torchgraft.formats.numpy.npy import array
+from torchgraft.formats.numpy.npy_header import read_header
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.far_range import FarBytes
 from torchgraft.storage.prefetching import prefetched

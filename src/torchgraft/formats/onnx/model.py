@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, Format
-from torchgraft.formats.onnx_external import ExternalFiles
-from torchgraft.formats.onnx_signature import read_value
-from torchgraft.formats.onnx_start import is_onnx
-from torchgraft.formats.onnx_tensor import lazy_tensor, read_pair, read_tensor_message
-from torchgraft.formats.protobuf import BYTES, VARINT, Field, Message
+from torchgraft.formats.onnx.external import ExternalFiles
+from torchgraft.formats.onnx.protobuf import BYTES, VARINT, Field, Message
+from torchgraft.formats.onnx.signature import read_value
+from torchgraft.formats.onnx.start import is_onnx
+from torchgraft.formats.onnx.tensor import lazy_tensor, read_pair, read_tensor_message
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.tensors import TensorRef
 

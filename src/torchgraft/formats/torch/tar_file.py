@@ -7,11 +7,11 @@ import struct
 from collections.abc import Mapping
 
 from torchgraft.errors import CorruptCheckpointError
+from torchgraft.formats.archives.tar_members import first_name, is_tar, read_members
 from torchgraft.formats.container import Container, Format
 from torchgraft.formats.pickles import read_pickle
 from torchgraft.formats.pickles.torch_types import storage_dtype
 from torchgraft.formats.stored_tensor import Storage, stored_tensor
-from torchgraft.formats.tar_members import first_name, is_tar, read_members
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.part import FilePart
 from torchgraft.tensors import DTYPE_BITS, TensorRef

@@ -9,13 +9,13 @@ import functools
 from collections.abc import Collection, Mapping
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.archives.inflated import Inflated
+from torchgraft.formats.archives.zip_directory import Entry, is_zip, read_directory
 from torchgraft.formats.container import Container, ZipFormat
-from torchgraft.formats.inflated import Inflated
 from torchgraft.formats.pickles.values import Nesting
 from torchgraft.formats.stored_tensor import Storage, stored_tensor
 from torchgraft.formats.strict_json import read_json_table
-from torchgraft.formats.torch_zip import read_archive
-from torchgraft.formats.zip_directory import Entry, is_zip, read_directory
+from torchgraft.formats.torch.zip_file import read_archive
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.memory import MemoryFile
 from torchgraft.storage.part import FilePart

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torchgraft.formats.protobuf import BYTES, VARINT, varint
+from torchgraft.formats.onnx.protobuf import BYTES, VARINT, varint
 
 __all__ = ["is_onnx"]
 

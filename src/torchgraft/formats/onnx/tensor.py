@@ -12,9 +12,9 @@ from array import array
 from dataclasses import dataclass, field
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError
-from torchgraft.formats.onnx_external import ExternalFiles
-from torchgraft.formats.onnx_values import SUB_BYTE, from_sub_bytes, from_varints
-from torchgraft.formats.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Message, varint
+from torchgraft.formats.onnx.external import ExternalFiles
+from torchgraft.formats.onnx.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Message, varint
+from torchgraft.formats.onnx.values import SUB_BYTE, from_sub_bytes, from_varints
 from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.far_range import FarRange

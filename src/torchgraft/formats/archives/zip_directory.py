@@ -9,7 +9,7 @@ from __future__ import annotations
 import struct
 
 from torchgraft.errors import UnsafeCheckpointError
-from torchgraft.formats.zip_entry import DEFLATED, LOCAL_SIZE, STORED, Entry, damaged
+from torchgraft.formats.archives.zip_entry import DEFLATED, LOCAL_SIZE, STORED, Entry, damaged
 from torchgraft.storage.byte_file import ByteFile, is_verified
 from torchgraft.tensors import Far
 

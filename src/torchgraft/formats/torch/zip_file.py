@@ -7,13 +7,13 @@ import zlib
 from collections.abc import Collection, Mapping
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.archives.inflated import Inflated
+from torchgraft.formats.archives.zip_directory import Entry
 from torchgraft.formats.container import Container, ZipFormat
-from torchgraft.formats.inflated import Inflated
 from torchgraft.formats.pickles import read_pickle
 from torchgraft.formats.pickles.persistent import StorageId, storage_id
 from torchgraft.formats.pickles.values import Nesting
 from torchgraft.formats.stored_tensor import Storage
-from torchgraft.formats.zip_directory import Entry
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.memory import MemoryFile
 from torchgraft.storage.part import FilePart

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, Format
-from torchgraft.formats.gguf_blocks import block_tensor, unreadable_tensor
-from torchgraft.formats.gguf_cursor import Cursor
-from torchgraft.formats.gguf_types import BLOCKS, PLAIN
+from torchgraft.formats.gguf.blocks import block_tensor, unreadable_tensor
+from torchgraft.formats.gguf.cursor import Cursor
+from torchgraft.formats.gguf.types import BLOCKS, PLAIN
 from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.far_range import FarRange

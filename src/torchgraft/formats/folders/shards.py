@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, OpenFile
-from torchgraft.formats.shard_index import ShardIndex
+from torchgraft.formats.folders.shard_index import ShardIndex
 from torchgraft.storage.folder import Folder
 from torchgraft.tensors import TensorRef
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.archives.zip_directory import Entry
 from torchgraft.formats.container import Container, Placeholder, ZipFormat
-from torchgraft.formats.torch_zip import find_root, read_archive_pickle
-from torchgraft.formats.torchscript_classes import ScriptClass, read_classes
-from torchgraft.formats.zip_directory import Entry
+from torchgraft.formats.torch.script_classes import ScriptClass, read_classes
+from torchgraft.formats.torch.zip_file import find_root, read_archive_pickle
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.tensors import TensorRef
 

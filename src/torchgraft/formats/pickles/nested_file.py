@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.archives.zip_directory import is_zip, read_directory
 from torchgraft.formats.pickles.values import Blob, Budget, Nesting
-from torchgraft.formats.torch_legacy import TORCH_LEGACY, read_legacy
-from torchgraft.formats.torch_zip import read_archive
-from torchgraft.formats.zip_directory import is_zip, read_directory
+from torchgraft.formats.torch.legacy_file import TORCH_LEGACY, read_legacy
+from torchgraft.formats.torch.zip_file import read_archive
 from torchgraft.storage.memory import MemoryFile
 from torchgraft.storage.part import FilePart
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass, replace
 
 from torchgraft.errors import NoWeightsError
 from torchgraft.formats.container import Container, FolderFormat, OpenFile
-from torchgraft.formats.shard_index import read_shard_index
-from torchgraft.formats.shards import read_indexed_shards, read_numbered_shards, shard_group
+from torchgraft.formats.folders.shard_index import read_shard_index
+from torchgraft.formats.folders.shards import read_indexed_shards, read_numbered_shards, shard_group
 from torchgraft.formats.strict_json import read_json_table
 from torchgraft.storage.folder import Folder
 

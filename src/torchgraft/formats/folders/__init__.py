@@ -1,0 +1,1 @@
+"""Checkpoints of several files: shards, folders of a library, `torch.distributed.checkpoint`."""

@@ -1,0 +1,1 @@
+"""ONNX models: their tensors, read without the onnx package."""

@@ -1,0 +1,1 @@
+"""What PyTorch writes into one file: `torch.save` of all ages, TorchScript, programs, plain pickles."""
