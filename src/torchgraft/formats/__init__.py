@@ -1,4 +1,4 @@
-"""Containers: a file becomes plain data and named lazy tensors. One module for each container, in packages by family.
+"""Containers: a file becomes plain data and named lazy tensors. A module for each, packed by family.
 
 To add one, write a module that makes a `Format` (`container.py`) and add it to `FORMATS` in `reading.py`.
 """
