@@ -50,18 +50,24 @@ class TorchgraftError(Exception):
     Args:
         what: One sentence, no full stop needed.
         where: The file, entry, tensor or module it concerns, if there is one.
-        hint: The next step, as a command or an argument the user can copy.
+        hint: The next step, as a command or an argument the user can copy. Some kinds of error have one that
+            always holds, for where nothing better is known.
     """
+
+    usual_hint: str | None = None
+    """The next step where nothing better is known."""
 
     def __init__(self, what: str, *, where: str | None = None, hint: str | None = None) -> None:
         self.what = what
         self.where = where
-        self.hint = hint
+        self.hint = hint or self.usual_hint
         super().__init__(what)  # the rest is in __dict__, which goes along when it is pickled
 
     def __str__(self) -> str:
         text = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{text}\n  → {self.hint}" if self.hint else text
+        text = f"{text}\n  → {self.hint}" if self.hint else text
+        # Names in files, and of files, may hold halves of characters, which can't be printed.
+        return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 class CheckpointError(TorchgraftError):
@@ -71,17 +77,25 @@ class CheckpointError(TorchgraftError):
 class UnknownFormatError(CheckpointError):
     """No container recognises the file."""
 
+    usual_hint = "look at what it holds, and save its weights with torch.save or safetensors"
+
 
 class CorruptCheckpointError(CheckpointError):
     """The file is truncated, or its parts contradict each other."""
+
+    usual_hint = "download or save it again"
 
 
 class UnsafeCheckpointError(CheckpointError):
     """The file tries to run code, to reach outside itself or to exhaust the machine."""
 
+    usual_hint = "no honest program writes such a file: get the weights from a source you trust"
+
 
 class NoWeightsError(CheckpointError):
     """The file opens, but holds no weights, or several sets that fit equally."""
+
+    usual_hint = "open the file that the weights were saved to"
 
 
 class MatchError(TorchgraftError):

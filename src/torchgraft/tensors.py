@@ -28,8 +28,10 @@ DTYPE_BITS: dict[str, int] = {
     "int64": 64, "int32": 32, "int16": 16, "int8": 8,
     "uint64": 64, "uint32": 32, "uint16": 16, "uint8": 8,
     "bool": 8, "qint8": 8, "quint8": 8, "qint32": 32,
+    "quint4x2": 8, "quint2x4": 8,
 }  # fmt: skip
-"""Bits an element takes, by PyTorch's name of the dtype without `torch.`."""
+"""Bits an element takes, by PyTorch's name of the dtype without `torch.`; of the last two, which pack two and
+four elements in it, a byte of the storage. No `TensorRef` is of those."""
 
 
 @dataclass(frozen=True, slots=True)

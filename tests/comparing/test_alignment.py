@@ -17,3 +17,13 @@ def test_bytes_that_begin_at_odd_places_are_the_same() -> None:
         Checkpoint.from_state_dict({"w": aligned}), Checkpoint.from_state_dict({"w": shifted}), values=True
     )
     assert found.equal
+
+
+def test_a_single_element_may_have_any_stride() -> None:
+    """PyTorch won't view the bytes of such a tensor, though it calls it contiguous."""
+    spread = torch.arange(10.0)[::7][1:]
+    assert (spread.stride(), spread.is_contiguous()) == ((7,), True)
+    packed = torch.full((1,), 7.0)
+    for other, equal in ((packed, True), (packed + 1, False)):
+        one, two = Checkpoint.from_state_dict({"w": spread}), Checkpoint.from_state_dict({"w": other})
+        assert diff(one, two, values=True).equal is equal

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 from keras import layers
 from keras.src.legacy.saving import legacy_h5_format
+from keras.src.saving import saving_lib
 
 
 def everything() -> keras.Model:
@@ -48,7 +49,7 @@ def everything() -> keras.Model:
     return keras.Model([image, words, cube], layers.Concatenate()([x, y, z]))
 
 
-def write(model: keras.Model, folder: Path, name: str, optimizer: object) -> None:
+def write(model: keras.Model, folder: Path, name: str, optimizer: object, shard_size: int) -> None:
     generator = np.random.default_rng(0)
     model.set_weights([generator.standard_normal(w.shape).astype("float32") for w in model.get_weights()])
     if optimizer is not None:
@@ -60,15 +61,18 @@ def write(model: keras.Model, folder: Path, name: str, optimizer: object) -> Non
     model.save(folder / f"{name}.keras")
     model.save(folder / f"{name}.h5")
     model.save_weights(folder / f"{name}.weights.h5")
+    saving_lib.save_model(model, folder / f"{name}_arrays.keras", weights_format="npz")
+    (folder / f"{name}_shards").mkdir()
+    model.save_weights(folder / f"{name}_shards" / "x.weights.json", max_shard_size=shard_size / 2**30)
     with h5py.File(folder / f"{name}_only.h5", "w") as file:
         legacy_h5_format.save_weights_to_hdf5_group(file, model)
 
 
 def main(folder: Path) -> None:
-    write(everything(), folder, "full", keras.optimizers.SGD(momentum=0.9))
+    write(everything(), folder, "full", keras.optimizers.SGD(momentum=0.9), 2500)
     keras.config.set_dtype_policy("bfloat16")
     half = keras.Sequential([keras.Input((4,)), layers.Dense(3, name="a"), layers.Dense(2, name="b")])
-    write(half, folder, "half", None)
+    write(half, folder, "half", None, 40)
 
 
 if __name__ == "__main__":

@@ -149,7 +149,36 @@ def test_keras(method: int, verify: bool, models: Path, tmp_path: Path) -> None:
     assert [layer["name"] for layer in inner["layers"]][1:] == ["in_dense", "out"]
 
 
-@pytest.mark.parametrize("name", ["half.keras", "half.weights.h5"])
+@pytest.mark.parametrize("verify", [False, True])
+def test_keras_with_numpy_arrays(verify: bool, models: Path) -> None:
+    """Keras itself can't read these back: they are pickles."""
+    container = read_container(models / "full_arrays.keras", verify=verify)
+    assert container.format == "keras"
+    assert isinstance(container.tree, dict)
+    check(container.tree["model_weights"], expected(models, "full", new=True))
+    optimizer = container.tree["optimizer"]
+    whole = read_container(models / "full.keras").tree
+    assert isinstance(whole, dict)
+    assert {name: ref.shape for name, ref in optimizer.items()} == {
+        name: ref.shape for name, ref in whole["optimizer"].items()
+    }
+
+
+@pytest.mark.parametrize("where", ["full_shards", "full_shards/x.weights.json"])
+def test_weights_h5_in_shards(where: str, models: Path) -> None:
+    assert len([*(models / "full_shards").glob("*.h5")]) > 3
+    container = read_container(models / where)
+    assert (container.format, container.name) == ("keras shards", str(models / where))
+    assert isinstance(container.tree, dict)
+    check(container.tree["model_weights"], expected(models, "full", new=True, told=False))
+
+
+def test_bfloat16_in_shards(models: Path) -> None:
+    tree = read_container(models / "half_shards").tree
+    check(tree, expected(models, "half", new=True), "bfloat16")
+
+
+@pytest.mark.parametrize("name", ["half.keras", "half.weights.h5", "half_arrays.keras"])
 def test_bfloat16(name: str, models: Path) -> None:
     tree = read_container(models / name).tree
     assert isinstance(tree, dict)
@@ -162,7 +191,9 @@ def test_bfloat16_in_h5_is_not_told_and_so_not_guessed(models: Path) -> None:
     assert ".keras" in str(caught.value.hint)
 
 
-@pytest.mark.parametrize("name", ["full.h5", "full.keras", "full.weights.h5"])
+@pytest.mark.parametrize(
+    "name", ["full.h5", "full.keras", "full.weights.h5", "full_arrays.keras", "full_shards"]
+)
 def test_the_optimizers_momenta_are_no_second_set_of_weights(name: str, models: Path) -> None:
     checkpoint = tg.open(models / name)
     assert checkpoint.part == "model_weights"
@@ -185,7 +216,8 @@ def test_a_damaged_archive_is_told_when_it_is_verified(models: Path, tmp_path: P
 def test_opening_imports_neither_torch_nor_keras(models: Path) -> None:
     code = (
         "import sys; from torchgraft.formats import read_container; "
-        f"read_container({str(models / 'full.keras')!r}); read_container({str(models / 'full.h5')!r}); "
+        f"[read_container(f'{models}/' + name) "
+        "for name in ('full.keras', 'full.h5', 'full_arrays.keras', 'full_shards')]; "
         "print({'torch', 'h5py', 'keras', 'numpy'} & {*sys.modules})"
     )
     shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -142,6 +142,7 @@ def test_what_is_no_tensor_is_refused_with_its_reason(array: Any, message: str, 
     with pytest.raises(CheckpointError, match=message) as caught:
         read_container(saved(tmp_path / "x.npy", array))
     assert str(tmp_path / "x.npy") in str(caught.value)
+    assert caught.value.hint
 
 
 GOOD = "{'descr': '<f4', 'fortran_order': False, 'shape': (2,)}"

@@ -84,14 +84,88 @@ def test_parts_of_quantised_tensors(name: str, index: Any, tmp_path: Path) -> No
     assert torch.equal(part.dequantize(), wanted)
 
 
-def test_fractions_as_zero_points_are_told(tmp_path: Path) -> None:
-    """PyTorch has no `clone` for such a tensor."""
-    zeros = torch.tensor([0.5, 1.0, 0.25])
-    tensor = torch.quantize_per_channel(VALUES, scales(torch.float32), zeros, 1, torch.quint8)
-    ref = saved({"a": tensor}, tmp_path / "x")["a"]
-    assert (ref.shape, ref.dtype) == ((4, 3), "quint8")
-    with pytest.raises(CheckpointError, match=r"x: x/data/0: .*zero points are fractions"):
-        ref.read()
+class Sliced:
+    """Pickles as a view of a tensor of 4 bits an element, which PyTorch itself reads wrong."""
+
+    def __init__(self, offset: int, stride: tuple[int, ...], shape: tuple[int, ...] = (2, 3)) -> None:
+        self.view = offset, stride
+        self.shape = shape
+
+    def __reduce__(self) -> tuple[object, object]:
+        whole = torch.quantize_per_tensor(VALUES, 0.25, 3, torch.quint4x2)
+        offset, stride = self.view
+        quantiser = (torch.per_tensor_affine, 0.25, 3)
+        return torch._utils._rebuild_qtensor, (
+            whole.storage(),
+            offset,
+            self.shape,
+            stride,
+            quantiser,
+            False,
+            {},
+        )
+
+
+def uncopied() -> dict[str, torch.Tensor]:
+    """Quantised tensors that PyTorch can't clone: packed, or with fractions as zero points."""
+    torch.manual_seed(0)
+    wide, zeros = torch.randn(3, 7), torch.tensor([0.5, 7.25, 2.0])
+    per_channel, per_tensor = torch.quantize_per_channel, torch.quantize_per_tensor
+    some = scales(torch.float32)
+    return {
+        "8 bits": per_channel(VALUES, some, zeros, 1, torch.quint8),
+        "8 bits, first axis": per_channel(wide, some, zeros, 0, torch.quint8),
+        "8 bits, middle axis": per_channel(torch.randn(2, 3, 5), some, zeros, 1, torch.quint8),
+        "4 bits": per_channel(wide, some, zeros, 0, torch.quint4x2),
+        "4 bits, last axis": per_channel(VALUES, some, zeros, 1, torch.quint4x2),
+        "4 bits, one scale": per_tensor(wide, 0.3, 5, torch.quint4x2),
+        "2 bits": per_channel(wide, some, zeros, 0, torch.quint2x4),
+        "2 bits, one scale": per_tensor(wide, 0.7, 1, torch.quint2x4),
+        "4 bits, empty": per_tensor(torch.empty(0, 3), 0.5, 0, torch.quint4x2),
+        "4 bits, 0-d": per_tensor(torch.tensor(1.5), 0.5, 0, torch.quint4x2),
+    }
+
+
+@pytest.mark.parametrize("zipped", [True, False], ids=["zip", "legacy"])
+def test_quantised_tensors_that_pytorch_cannot_copy_are_float32(zipped: bool, tmp_path: Path) -> None:
+    tree = saved({**uncopied(), "other": torch.ones(2)}, tmp_path / "x", zipped=zipped)
+    for name, tensor in torch.load(tmp_path / "x", weights_only=True).items():
+        if name == "other":
+            continue
+        wanted, ref = tensor.dequantize(), tree[name]
+        assert (ref.dtype, ref.shape) == ("float32", tuple(tensor.shape)), name
+        assert torch.equal(ref.read(), wanted), name
+        indices = [
+            slice(1, None),
+            (..., slice(None, None, 2)),
+            (slice(None), 1),
+            None,
+            (-1, ..., slice(1, 3)),
+        ]
+        for index in indices if tensor.numel() > 1 else [None]:
+            assert torch.equal(ref[index], wanted[index]), (name, index)
+    assert tree["other"].read().tolist() == [1, 1]
+
+
+def test_a_part_of_a_packed_tensor_is_a_placeholder_that_says_why(tmp_path: Path) -> None:
+    for part in (Sliced(2, (3, 1)), Sliced(0, (1, 3))):
+        tree = saved({"part": part, "other": torch.ones(2)}, tmp_path / "x")
+        assert isinstance(tree["part"], Placeholder)
+        assert "a part of a tensor of quint4x2" in tree["part"].why
+        assert tree["other"].read().tolist() == [1, 1]
+    whole = saved({"part": Sliced(0, (3, 1))}, tmp_path / "x")["part"]
+    assert torch.equal(
+        whole.read(), torch.quantize_per_tensor(VALUES, 0.25, 3, torch.quint4x2).dequantize()[:2]
+    )
+
+
+@pytest.mark.parametrize("shape", [(40,), (4, 20), (-1,), (1 << 40, 1 << 40), (0, 1 << 62)], ids=str)
+def test_a_packed_tensor_lies_in_its_storage(shape: tuple[int, ...], tmp_path: Path) -> None:
+    strides = {1: (1,), 2: (max(shape[-1], 1), 1)}
+    with pytest.raises(
+        CorruptCheckpointError, match=r"x: x/data/0: a tensor of 4 bits an element does not fit"
+    ):
+        saved(Sliced(0, strides[len(shape)], shape), tmp_path / "x")
 
 
 def test_scales_that_do_not_fit_are_refused(tmp_path: Path) -> None:
@@ -116,9 +190,16 @@ def test_scales_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         (channel, scales(), zeros.int(), 1),
         (torch.per_tensor_affine, float("nan"), 0),
         (torch.per_tensor_affine, 1.0, 1 << 70),
+        (torch.per_tensor_affine, 1.0, 128),
+        (torch.per_tensor_affine, 1e39, 0),
     ]:
         with pytest.raises(CorruptCheckpointError, match=r"x: x/data/"):
             saved(Forged(*quantiser), tmp_path / "x")
+    for large, far in [(1e39, 0), (1.0, 128), (1.0, -129), (float("nan"), 0)]:  # known only when it is read
+        ours = saved(Forged(channel, scales() * large, zeros + far, 1), tmp_path / "x")
+        for index in (..., slice(1)):
+            with pytest.raises(CorruptCheckpointError, match=r"x: x/data/.*: scales or zero points"):
+                ours.read(index)
     assert saved(Forged(torch.per_tensor_affine, 1.0, 0), tmp_path / "x").shape == (2, 3)
     unknown = saved(Forged(torch.per_tensor_symmetric, 1.0, 0), tmp_path / "x")
     assert isinstance(unknown, Placeholder)

@@ -121,6 +121,16 @@ def test_lies_are_refused(edit: Callable[[dict[str, Any]], object], exported: Pa
         tg.open(changed(exported, tmp_path, edit))
 
 
+@pytest.mark.parametrize("old", [b'"layer.weight"', b'"path_name": "weight_0"'])
+def test_the_list_of_weights_is_held_against_its_checksum(old: bytes, exported: Path, tmp_path: Path) -> None:
+    data = exported.read_bytes()
+    path = tmp_path / "x.pt2"
+    path.write_bytes(data.replace(old, old[:-2] + b'!"', 1))  # the list comes before the program
+    for verify in (False, True):
+        with pytest.raises(CorruptCheckpointError, match=r"x\.pt2: net/data/weights/.*checksum"):
+            tg.open(path, verify=verify)
+
+
 def test_an_archive_of_an_older_version(tmp_path: Path) -> None:
     """Up to PyTorch 2.7 the state dict was a file of `torch.save` in the archive."""
     state = Net().state_dict()

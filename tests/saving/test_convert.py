@@ -95,6 +95,14 @@ def test_the_same_source_makes_the_same_bytes(target: str, source: Path, tmp_pat
     assert contents(convert(source, tmp_path / target).parent) == first
 
 
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_single_element_may_have_any_stride(target: str, tmp_path: Path) -> None:
+    spread = torch.arange(10.0)[::7][1:]
+    assert (spread.stride(), spread.is_contiguous()) == ((7,), True)
+    torch.save({"w": spread}, tmp_path / "old.pth")
+    assert read(convert(tmp_path / "old.pth", tmp_path / target))["w"].tolist() == [7.0]
+
+
 def test_tied_tensors(tmp_path: Path) -> None:
     weight = torch.rand(1000)
     torch.save({"a": weight, "b": weight, "part": weight[:10]}, tmp_path / "old.pth")

@@ -12,8 +12,10 @@ import fsspec
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
-from torchgraft.errors import CheckpointError, FetchError, MissingDependencyError
+from torchgraft.errors import FetchError, MissingDependencyError
 from torchgraft.storage.fsspec_file import FsspecRanges
+from torchgraft.storage.fsspec_place import FsspecPlace
+from torchgraft.storage.remote import open_address
 from torchgraft.storage.remote_file import RemoteFile
 
 REGISTRY = importlib.import_module("fsspec.registry")._registry  # `fsspec.registry` is a view of it
@@ -56,6 +58,10 @@ def memory() -> Iterator[tuple[MemoryFileSystem, str]]:
     system.rm(place, recursive=True)
 
 
+def opened(address: str) -> FsspecRanges:
+    return FsspecRanges(FsspecPlace.of(address))
+
+
 def part(ranges: FsspecRanges, offset: int, length: int) -> bytes:
     into = bytearray(length)
     ranges.read_into(offset, memoryview(into))
@@ -65,7 +71,7 @@ def part(ranges: FsspecRanges, offset: int, length: int) -> bytes:
 def test_parts(memory: tuple[MemoryFileSystem, str]) -> None:
     system, place = memory
     system.pipe_file(f"{place}/model.bin", b"0123456789")
-    ranges = FsspecRanges(f"memory:/{place}/model.bin")
+    ranges = opened(f"memory:/{place}/model.bin")
     assert (ranges.name, ranges.size) == (f"memory:/{place}/model.bin", 10)
     assert part(ranges, 3, 4) == b"3456"
 
@@ -74,7 +80,7 @@ def test_parts(memory: tuple[MemoryFileSystem, str]) -> None:
 def test_a_file_that_is_written_anew_is_noticed(content: bytes, memory: tuple[MemoryFileSystem, str]) -> None:
     system, place = memory
     system.pipe_file(f"{place}/model.bin", b"0123456789")
-    ranges = FsspecRanges(f"memory:/{place}/model.bin")
+    ranges = opened(f"memory:/{place}/model.bin")
     system.pipe_file(f"{place}/model.bin", content)
     with pytest.raises(FetchError, match=f"{place}/model.bin: the file changed while it was read"):
         RemoteFile(ranges).view(3, 4)
@@ -82,7 +88,7 @@ def test_a_file_that_is_written_anew_is_noticed(content: bytes, memory: tuple[Me
 
 def test_too_few_bytes(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     hub.pipe_file("/org/repo/x.bin", b"0123456789")
-    ranges = FsspecRanges("hf://org/repo/x.bin")
+    ranges = opened("hf://org/repo/x.bin")
     monkeypatch.setattr(Hub, "cat_file", lambda *args, **options: b"01")
     with pytest.raises(FetchError, match=r"hf://org/repo/x\.bin: 2 bytes came instead of 4"):
         part(ranges, 3, 4)
@@ -94,24 +100,26 @@ def test_too_few_bytes(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
         (["pytorch_model.bin", "model.safetensors", "README.md"], "model.safetensors"),
         (["pytorch_model.bin", "config.json"], "pytorch_model.bin"),
         (
-            ["model.safetensors.index.json", "model-00001-of-00002.safetensors"],
-            "several files, which are not",
+            ["model-00001-of-00002.safetensors", "model.safetensors.index.json", "pytorch_model.bin"],
+            "model.safetensors.index.json",
         ),
-        (["a.gguf", "b.gguf"], "open a file in it: a.gguf, b.gguf"),
+        (["a.gguf", "b.gguf"], None),
+        ([".metadata", "model.safetensors"], None),
     ],
 )
 @pytest.mark.parametrize("end", ["", "/"])
-def test_a_repository(end: str, files: list[str], found: str, hub: Hub) -> None:
+def test_a_repository(end: str, files: list[str], found: str | None, hub: Hub) -> None:
+    """The weights' usual name is the file; otherwise it is a folder, for the containers to look at."""
     for name in files:
         hub.pipe_file(f"/org/repo/{name}", name.encode())
-    if found in files:
-        ranges = FsspecRanges(f"hf://org/repo{end}")
-        assert ranges.name == f"hf://org/repo/{found}"
-        assert part(ranges, 0, ranges.size) == found.encode()
+    place = open_address(f"hf://org/repo{end}")
+    assert (place.folder.name, place.name) == ("hf://org/repo", found or "")
+    if found is None:
+        assert place.file is None
     else:
-        with pytest.raises(CheckpointError, match=found) as caught:
-            FsspecRanges(f"hf://org/repo{end}")
-        assert str(caught.value.where).startswith("hf://org/repo")
+        assert place.file is not None
+        assert place.file.name == f"hf://org/repo/{found}"
+        assert bytes(place.file.view(0, place.file.size)) == found.encode()
 
 
 @pytest.mark.parametrize(
@@ -125,7 +133,7 @@ def test_a_repository(end: str, files: list[str], found: str, hub: Hub) -> None:
 )
 def test_errors_of_a_store_are_one_kind_of_ours(error: Exception, message: str, hub: Hub) -> None:
     hub.pipe_file("/org/repo/x.bin", b"0123456789")
-    ranges = FsspecRanges("hf://org/repo/x.bin")
+    ranges = opened("hf://org/repo/x.bin")
     Hub.fails = error
     with pytest.raises(FetchError, match=message) as caught:
         part(ranges, 0, 1)
@@ -135,7 +143,7 @@ def test_errors_of_a_store_are_one_kind_of_ours(error: Exception, message: str, 
 
 def test_no_such_file() -> None:
     with pytest.raises(FetchError, match=r"memory://nowhere/x\.bin: no such file"):
-        FsspecRanges("memory://nowhere/x.bin")
+        opened("memory://nowhere/x.bin")
 
 
 @pytest.mark.parametrize(
@@ -148,7 +156,7 @@ def test_an_absent_package_is_named(
     monkeypatch.setitem(sys.modules, module, None)
     monkeypatch.delitem(REGISTRY, scheme, raising=False)
     with pytest.raises(MissingDependencyError, match=f"{scheme}://host/x: .*another package") as caught:
-        FsspecRanges(f"{scheme}://me:SECRET@host/x")
+        opened(f"{scheme}://me:SECRET@host/x")
     assert command is None or caught.value.hint == command
     assert "SECRET" not in str(caught.value)
 
@@ -165,4 +173,4 @@ def test_an_absent_package_is_named(
 )
 def test_addresses_that_are_not_read(address: str, message: str) -> None:
     with pytest.raises(FetchError, match=message):
-        FsspecRanges(address)
+        opened(address)

@@ -235,17 +235,13 @@ def test_a_server_that_makes_the_file_longer_than_it_is(
             tg.open(address)
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "https://host/model.safetensors.index.json?sig=SECRET",
-        "s3://me:SECRET@bucket/pytorch_model.bin.index.json",
-    ],
-)
-def test_weights_in_several_files_are_not_read_from_afar(address: str) -> None:
-    with pytest.raises(CheckpointError, match="index of several files, which are not read") as caught:
-        tg.open(address)
+@pytest.mark.parametrize("path", ["", "repo/"])
+def test_a_folder_on_a_web_server_cannot_be_listed(path: str, server: RangeServer) -> None:
+    with pytest.raises(CheckpointError, match="folder on a web server") as caught:
+        tg.open(server.address(path, user="me:SECRET@") + "?sig=SECRET")
     assert "SECRET" not in str(caught.value)
+    assert "model.safetensors.index.json" in str(caught.value.hint)
+    assert server.log.requests == 0
 
 
 def test_through_fsspec(tmp_path: Path) -> None:

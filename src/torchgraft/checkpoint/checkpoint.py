@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from torchgraft.checkpoint.at_hand import at_hand
 from torchgraft.checkpoint.choosing import choose_part, find_part
 from torchgraft.checkpoint.finding import Found, find_sets
 from torchgraft.checkpoint.parts import Part, TensorSet, classify
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = ["Checkpoint"]
-
-_GROUP = 1 << 26
-"""Bytes of a remote file that are fetched ahead when all of it is read."""
 
 
 class Checkpoint(Mapping[str, TensorRef]):
@@ -141,33 +139,26 @@ class Checkpoint(Mapping[str, TensorRef]):
         """Read everything. Tensors that are tied in the file are one tensor here too."""
         tensors: dict[str, torch.Tensor] = {}
         tied: dict[str, torch.Tensor] = {}
-        for keys in self._groups():
-            with self.prefetch(keys):
-                for key in keys:
-                    ref = self[key]
-                    tensor = tied.get(ref.alias) if ref.alias else None
-                    tensors[key] = ref.read() if tensor is None else tensor
-                    if ref.alias:
-                        tied[ref.alias] = tensors[key]
+        for key, ref in at_hand(self.items()):
+            tensor = tied.get(ref.alias) if ref.alias else None
+            tensors[key] = ref.read() if tensor is None else tensor
+            if ref.alias:
+                tied[ref.alias] = tensors[key]
         return tensors
-
-    def _groups(self) -> Iterator[list[str]]:
-        """The keys in order, in groups that are small beside the whole file."""
-        group: list[str] = []
-        size = 0
-        for key, ref in self.items():
-            if group and size + ref.nbytes > _GROUP:
-                yield group
-                group, size = [], 0
-            group.append(key)
-            size += ref.nbytes
-        yield group
 
     def __getitem__(self, key: str) -> TensorRef:
         return self._tensors[key]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._tensors)
+
+    def values(self) -> ValuesView[TensorRef]:
+        """The tensors, in the file's order."""
+        return self._tensors.values()
+
+    def items(self) -> ItemsView[str, TensorRef]:
+        """Names and tensors, in the file's order."""
+        return self._tensors.items()
 
     def __len__(self) -> int:
         return len(self._tensors)

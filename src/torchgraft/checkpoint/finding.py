@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias, TypeGuard
 
-from torchgraft.checkpoint.modules import is_module, module_state
+from torchgraft.checkpoint.modules import is_module, made_of, module_state
 from torchgraft.checkpoint.parts import OPTIMIZERS, TensorSet
 from torchgraft.checkpoint.rest import key_text
+from torchgraft.errors import UnsafeCheckpointError
 from torchgraft.formats.container import Placeholder
 from torchgraft.tensors import TensorRef
 
@@ -18,6 +19,7 @@ Key: TypeAlias = "str | int"
 _Path: TypeAlias = "tuple[Key, ...]"
 
 _MAX_DEPTH = 200
+_MAX_REPEATED = 20_000
 
 
 @dataclass
@@ -39,10 +41,11 @@ def find_sets(tree: object, where: str) -> Found:
     """Every set of tensors in the tree. Cycles and shared parts are visited once.
 
     Raises:
-        UnsafeCheckpointError: A module in it is endless. `where` names the file.
+        UnsafeCheckpointError: A module in it is endless, or its tensors are. `where` names the file.
     """
     found = Found()
     seen: set[int] = set()
+    repeated = 0
     stack: list[tuple[_Path, object]] = [((), tree)]
     while stack:
         path, node = stack.pop()
@@ -62,6 +65,12 @@ def find_sets(tree: object, where: str) -> Found:
             if not path or isinstance(path[-1], int):
                 _add(found, node, path, {_dotted(path) or "tensor": node})
             continue
+        if inner := made_of(node):
+            _add(found, node, path, inner)
+            continue
+        if type(node) is dict and _is_plain(node):
+            _add(found, node, path, dict(node))
+            continue
         children = list(_children(node))
         if isinstance(node, dict) and _is_per_parameter(node):
             _add(found, node, path, dict(_flatten(node)), per_parameter=True)
@@ -72,10 +81,19 @@ def find_sets(tree: object, where: str) -> Found:
         own = dict(_own_tensors(children)) if isinstance(node, dict) else {}
         if own:
             _add(found, node, path, own)
+            for _, child in children:
+                if isinstance(child, Placeholder) and child.tensors:
+                    found.classes.setdefault(child.class_name)
+                    repeated += len(child.tensors) if id(child) in seen else 0
+                    seen.add(id(child))
+            if repeated > _MAX_REPEATED:
+                raise UnsafeCheckpointError(
+                    "the same tensors made of others stand in it over and over", where=where
+                )
             children = [
                 (key, child)
                 for key, child in children
-                if not isinstance(child, TensorRef) and not _is_packed_pair(child, key)
+                if not isinstance(child, TensorRef) and not _is_packed_pair(child, key) and not made_of(child)
             ]
         stack.extend(((*path, key), child) for key, child in reversed(children))
     return found
@@ -86,6 +104,13 @@ def _add(
 ) -> None:
     found.sets.append(TensorSet(_dotted(path), tensors, per_parameter))
     found.owned.add(id(node))
+
+
+def _is_plain(node: Mapping[object, object]) -> TypeGuard[Mapping[str, TensorRef]]:
+    """Names of tensors and nothing else, as most state dicts are: seen by types, of which there are few."""
+    return set(map(type, node)) == {str} and all(
+        issubclass(kind, TensorRef) for kind in set(map(type, node.values()))
+    )
 
 
 def _dotted(path: _Path) -> str:
@@ -116,6 +141,9 @@ def _own_tensors(children: list[tuple[Key, object]]) -> Iterator[tuple[str, Tens
             for number, part in enumerate(child):
                 if isinstance(part, TensorRef):
                     yield f"{key}.{number}", part
+        else:
+            for name, part in (made_of(child) or {}).items():
+                yield f"{key}.{name}", part
 
 
 def _is_packed_pair(child: object, key: Key) -> TypeGuard[tuple[object, ...]]:
@@ -182,6 +210,9 @@ def _flatten(node: Mapping[object, object]) -> Iterator[tuple[str, TensorRef]]:
         path, inner = stack.pop()
         if isinstance(inner, TensorRef):
             yield _dotted(path), inner
+        elif (parts := made_of(inner)) and id(inner) not in seen:
+            seen.add(id(inner))
+            yield from ((_dotted((*path, name)), part) for name, part in parts.items())
         elif isinstance(inner, dict) and id(inner) not in seen and len(path) <= _MAX_DEPTH:
             seen.add(id(inner))
             stack.extend(((*path, key), child) for key, child in reversed(list(_children(inner))))

@@ -1,22 +1,20 @@
-"""Reading all of a checkpoint tensor by tensor: with little memory, and few requests where it is far away."""
+"""Reading all of a checkpoint tensor by tensor with little memory."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torchgraft.checkpoint.checkpoint import Checkpoint
-from torchgraft.storage.prefetching import prefetched
 from torchgraft.tensors import Index, TensorRef
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["at_hand", "frugal"]
+__all__ = ["frugal"]
 
 _MOST = 128 << 20
-_GROUP = 64 << 20
 
 
 def frugal(checkpoint: Checkpoint) -> dict[str, TensorRef]:
@@ -26,28 +24,6 @@ def frugal(checkpoint: Checkpoint) -> dict[str, TensorRef]:
     """
     meter = _Meter(checkpoint.forget)
     return {key: replace(ref, fetch=_Metered(ref, meter).fetch) for key, ref in checkpoint.items()}
-
-
-def at_hand(tensors: Iterable[tuple[str, TensorRef]]) -> Iterator[tuple[str, TensorRef]]:
-    """The same, one after the other; of a remote file some 64 MB are fetched ahead, in few requests.
-
-    Raises:
-        FetchError: They can't be had.
-    """
-    group: list[tuple[str, TensorRef]] = []
-    size = 0
-    for item in tensors:
-        if group and size + item[1].nbytes > _GROUP:
-            yield from _fetched(group)
-            group, size = [], 0
-        group.append(item)
-        size += item[1].nbytes
-    yield from _fetched(group)
-
-
-def _fetched(group: list[tuple[str, TensorRef]]) -> Iterator[tuple[str, TensorRef]]:
-    with prefetched(span for _, ref in group if ref.nbytes <= _GROUP for span in ref.spans()):
-        yield from group
 
 
 @dataclass(slots=True)

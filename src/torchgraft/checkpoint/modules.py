@@ -10,7 +10,7 @@ from torchgraft.errors import UnsafeCheckpointError
 from torchgraft.formats.container import Placeholder
 from torchgraft.tensors import TensorRef
 
-__all__ = ["is_module", "module_state"]
+__all__ = ["is_module", "made_of", "module_state"]
 
 _MAX_DEPTH = 200
 _MAX_MODULES = 200_000  # a module that stands in two places counts twice, as its tensors do
@@ -24,6 +24,11 @@ def is_module(node: object) -> TypeGuard[Placeholder]:
     if not isinstance(node, Placeholder):
         return False
     return _has_stores(node) or _compiled(node) is not None or is_packed_convolution(node)
+
+
+def made_of(node: object) -> Mapping[str, TensorRef] | None:
+    """The tensors that a tensor of a wrapping class is made of, by name; `None` for anything else."""
+    return node.tensors if isinstance(node, Placeholder) else None
 
 
 def _has_stores(node: Placeholder) -> bool:
@@ -83,11 +88,14 @@ def module_state(module: Placeholder, classes: dict[str, None], where: str) -> d
         for name, value in _named(state["_parameters"]):
             if isinstance(value, TensorRef):
                 tensors[f"{prefix}{name}"] = value
-            elif isinstance(value, Placeholder):  # one of a lazy module, which has no shape yet
+            elif isinstance(value, Placeholder):  # one that wraps others, or has no shape yet
                 classes.setdefault(value.class_name)
+                tensors.update({f"{prefix}{name}.{key}": ref for key, ref in (value.tensors or {}).items()})
         for name, value in _named(state["_buffers"]):
             if isinstance(value, TensorRef) and name not in unsaved:
                 tensors[f"{prefix}{name}"] = value
+            elif name not in unsaved:
+                tensors.update({f"{prefix}{name}.{key}": ref for key, ref in (made_of(value) or {}).items()})
         if is_quantised(node.class_name):
             tensors.update({f"{prefix}{name}": value for name, value in packed_tensors(node).items()})
         for name, child in _named(state["_modules"]):

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from torchgraft.checkpoint.checkpoint import Checkpoint
-from torchgraft.formats import read_container
+from torchgraft.formats import read_container, read_opened
 from torchgraft.storage.addresses import is_address, without_secrets
 
 __all__ = ["open"]
@@ -20,23 +20,25 @@ def open(  # noqa: A001 (tg.open is the public name)
 ) -> Checkpoint:
     """Open a checkpoint: lazily, without PyTorch, and without running anything that is in it.
 
-    A file at an address is read where it is: its header now, and later the bytes that are asked for; nothing
+    What is at an address is read where it is: headers now, and later the bytes that are asked for; nothing
     is kept on this machine. A web server that can't send parts of files makes an exception: the file is
     downloaded to the cache. To keep a copy in any case, download the file first.
 
     Args:
-        path: A file or folder; its content decides how it is read, not its name. Or the address of one file:
-            `https://…` and `http://…` (`user:password@` in it is for that host alone), or `s3://…`, `gs://…`,
-            `hf://organisation/repository` and others through fsspec. Weights in several files are not read
-            from afar.
+        path: A file or folder; its content decides how it is read, not its name. Or an address: `https://…`
+            and `http://…` (`user:password@` in it is for that host alone) of a file or of the index of
+            shards beside it; `s3://…`, `gs://…`, `hf://organisation/repository` and others through fsspec,
+            of a file or a folder.
         select: The part that is the weights, by its path in the file or the end of it, such as
             `"state_dict_ema"`, or a word that only one set of weights has in its name, such as `"ema"`;
-            `"."` takes every set of tensors together. By default it is found by content: the named
+            `"."` takes every set of tensors together. In a folder with several checkpoints their files' names
+            come first, such as `"model_1.safetensors"`. By default it is found by content: the named
             floating-point tensors, neither an optimizer's state nor a copy.
         verify: Hold what is read against the checksums that the file keeps. Those are of whole entries of a
             zip archive (`.pth`, `.npz`, `.keras`, torch.distributed's), so the first slice of a tensor reads
-            all of its entry. safetensors, GGUF, ONNX, `.npy` and the older `.pth` keep none; their sizes are
-            checked in any case, and so is what describes the tensors.
+            all of its entry; and of what describes the arrays of newer HDF5 files. safetensors, GGUF, ONNX,
+            `.npy` and the older `.pth` keep none; their sizes are checked in any case, and so is what
+            describes the tensors.
 
     Raises:
         CheckpointError: It can't be read, is not to be trusted, or its weights can't be told.
@@ -46,7 +48,8 @@ def open(  # noqa: A001 (tg.open is the public name)
     with _uncollected():
         if isinstance(path, str) and is_address(path):
             return _open_remote(path, select, verify)
-        return Checkpoint.from_container(read_container(path, verify=verify), select)
+        container = read_container(path, verify=verify, together=select is not None)
+        return Checkpoint.from_container(container, select)
 
 
 @contextmanager
@@ -64,8 +67,9 @@ def _uncollected() -> Iterator[None]:
 def _open_remote(address: str, select: str | None, verify: bool) -> Checkpoint:
     from torchgraft.storage.remote import open_address
 
-    file = open_address(address, verify=verify)
-    container = read_container(file)
-    if file.path is not None:  # it is in the cache, but the user knows it by its address
+    opened = open_address(address, verify=verify)
+    container = read_opened(opened, together=select is not None)
+    if opened.file is not None and opened.file.path is not None:
+        # it is in the cache, but the user knows it by its address
         container = replace(container, name=without_secrets(address))
     return Checkpoint.from_container(container, select)

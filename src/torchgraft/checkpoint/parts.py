@@ -6,6 +6,8 @@ import os
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from math import prod
+from operator import attrgetter
 from typing import Literal, TypeAlias
 
 from torchgraft.tensors import TensorRef
@@ -64,6 +66,8 @@ def classify(sets: list[TensorSet]) -> list[Part]:
     Names are asked only which of two sets of equal keys and shapes is the copy.
     """
     parts = [_alone(found) for found in sets]
+    if sum(part.kind == "weights" for part in parts) < 2:
+        return parts
     originals: dict[frozenset[tuple[str, tuple[int, ...]]], list[int]] = {}
     for index, (part, found) in enumerate(zip(parts, sets, strict=True)):
         if part.kind == "weights":
@@ -98,8 +102,8 @@ def _alone(found: TensorSet) -> Part:
         kind=kind,
         why=why,
         tensors=len(found.tensors),
-        numel=sum(ref.numel for ref in refs),
-        dtypes=dict(Counter(ref.dtype for ref in refs)),
+        numel=sum(map(prod, map(attrgetter("shape"), refs))),
+        dtypes=dict(Counter(map(attrgetter("dtype"), refs))),
     )
 
 

@@ -87,8 +87,10 @@ class _Writer:
 
     def _placeholder(self, node: Placeholder, depth: int) -> object:
         shown: dict[str, object] = {"class": node.class_name}
-        if id(node) in self._owned:
+        if id(node) in self._owned and not node.why:
             return shown  # a module: its tensors are a part of their own
+        if node.why:
+            shown["why"] = node.why
         if node.args:
             shown["args"] = self.write(node.args, depth - 1)
         if isinstance(node.state, dict):

@@ -54,7 +54,9 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
     if one.is_quantized:
         stored = torch.equal(one.int_repr(), other.int_repr())
         return stored and torch.equal(one.dequantize(), other.dequantize())
-    raw = [_plain(tensor).contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)]
+    # A dimension of one element may have any stride; its bytes can't be viewed then.
+    flat = [_plain(tensor).contiguous().as_strided((tensor.numel(),), (1,)) for tensor in (one, other)]
+    raw = [data.view(torch.uint8) for data in flat]
     if not any(len(data) % 8 or data.data_ptr() % 8 for data in raw):  # eight bytes at once, if both can
         raw = [data.view(torch.int64) for data in raw]
     return torch.equal(*raw)

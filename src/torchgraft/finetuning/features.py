@@ -120,7 +120,7 @@ def _model_key(job: Job, head: str) -> str:
             digest.update(f"{name}\0{module!r}\0".encode())
     for name, tensor in job.model.state_dict().items():
         if not name.startswith(f"{head}."):
-            flat = tensor.detach().cpu().contiguous().reshape(-1)
+            flat = tensor.detach().cpu().contiguous().as_strided((tensor.numel(),), (1,))
             digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
             digest.update(flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b"")
     return digest.hexdigest()[:32]

@@ -4,6 +4,6 @@ To add one, write a module that makes a `Format` (`container.py`) and add it to 
 """
 
 from torchgraft.formats.container import Container, Placeholder
-from torchgraft.formats.reading import read_container
+from torchgraft.formats.reading import read_container, read_opened
 
-__all__ = ["Container", "Placeholder", "read_container"]
+__all__ = ["Container", "Placeholder", "read_container", "read_opened"]

@@ -9,7 +9,8 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
-from torchgraft.tensors import DTYPE_BITS, Index, TensorRef
+from torchgraft.storage.prefetching import prefetched
+from torchgraft.tensors import DTYPE_BITS, Index, Span, TensorRef
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,8 @@ __all__ = ["Chunk", "TilingCheck", "chunked_tensor"]
 _MAX_DIMENSIONS = 64
 _MAX_SIZE = 1 << 62
 _MAX_BYTES = 1 << 62
+_AHEAD, _SMALL = 1 << 26, 1 << 20
+"""Bytes of pieces that are fetched from afar at once, and of one that is fetched whole for a part of it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -31,6 +34,7 @@ class Chunk:
         stored: How many bytes of a file it is stored in; not less than its elements take.
         where: The file and the entry, for messages.
         open: Gives it as a tensor; called at the first read.
+        spans: Says which bytes reading all of it takes, where those are far away; otherwise none.
     """
 
     offsets: tuple[int, ...]
@@ -38,6 +42,7 @@ class Chunk:
     stored: int
     where: str
     open: Callable[[], TensorRef]
+    spans: Callable[[], Sequence[Span]] = tuple
     opened: TensorRef | None = field(default=None, init=False)
 
     def tensor(self, dtype: str) -> TensorRef:
@@ -147,8 +152,8 @@ def chunked_tensor(
                 f"a piece of shape {_short(chunk.sizes)} is said to be in {chunk.stored} bytes", shape, where
             )
     check.check(shape, chunks, where)
-    filled = [chunk for chunk in chunks if math.prod(chunk.sizes)]
-    return TensorRef(name, shape, dtype, fetch=_Pieces(dtype, shape, filled).fetch)
+    pieces = _Pieces(dtype, shape, [chunk for chunk in chunks if math.prod(chunk.sizes)])
+    return TensorRef(name, shape, dtype, fetch=pieces.fetch, spans=pieces.spans)
 
 
 @dataclass(slots=True, eq=False)
@@ -162,19 +167,20 @@ class _Pieces:
 
         dtype: torch.dtype = getattr(torch, self.dtype)
         if len(self.chunks) == 1:
-            return self.chunks[0].tensor(self.dtype).view(index)
+            with prefetched(_soon(self.chunks, whole=index is ...)):
+                return self.chunks[0].tensor(self.dtype).view(index)
         # A tensor without data says what PyTorch makes of the index: its errors and the shape of the result.
         wanted = torch.empty(self.shape, dtype=dtype, device="meta")[index]
         picks = _ranges(index, self.shape)
         if picks is None:  # an index of an uncommon kind
             return self.fetch(...)[index]
         result = torch.empty([len(pick) for pick in picks], dtype=dtype)
-        for chunk in self.chunks:
-            spans = [
-                _overlap(pick, start, size)
-                for pick, start, size in zip(picks, chunk.offsets, chunk.sizes, strict=True)
-            ]
-            if all(first < after for first, after in spans):
+        parts = [(chunk, _overlaps(chunk, picks)) for chunk in self.chunks]
+        touched = [(chunk, spans) for chunk, spans in parts if all(first < after for first, after in spans)]
+        with prefetched(
+            _soon([chunk for chunk, _ in touched], whole=wanted.numel() == math.prod(self.shape))
+        ):
+            for chunk, spans in touched:
                 source = tuple(
                     slice(pick[first] - start, pick[after - 1] - start + 1, pick.step)
                     for pick, (first, after), start in zip(picks, spans, chunk.offsets, strict=True)
@@ -182,6 +188,25 @@ class _Pieces:
                 target = tuple(slice(first, after) for first, after in spans)
                 result[target] = chunk.tensor(self.dtype).view(source)
         return result.view(wanted.shape)
+
+    def spans(self) -> list[Span]:
+        """Where its pieces are."""
+        return [span for chunk in self.chunks for span in chunk.spans()]
+
+
+def _soon(chunks: Sequence[Chunk], *, whole: bool) -> list[Span]:
+    """Where these are, as far as they are small, or wanted whole: of a large one a part may be enough."""
+    if sum(chunk.stored for chunk in chunks) > _AHEAD:
+        return []
+    return [span for chunk in chunks if whole or chunk.stored <= _SMALL for span in chunk.spans()]
+
+
+def _overlaps(chunk: Chunk, picks: Sequence[range]) -> list[tuple[int, int]]:
+    """For each dimension, which of the picked positions lie in the chunk."""
+    return [
+        _overlap(pick, start, size)
+        for pick, start, size in zip(picks, chunk.offsets, chunk.sizes, strict=True)
+    ]
 
 
 def _ranges(index: Index, shape: tuple[int, ...]) -> list[range] | None:

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from torchgraft.formats.archives.zip_directory import Entry
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.folder import Folder
+from torchgraft.tensors import TensorRef
 
 __all__ = ["Container", "FolderFormat", "Format", "OpenFile", "Placeholder", "ZipFormat"]
 
@@ -23,12 +24,16 @@ class Placeholder:
         args: What its constructor was to be called with.
         state: What was to be restored: usually the object's `__dict__`.
         items: What was to be put in it, for a subclass of list or dict.
+        why: Of a tensor: why it is none here.
+        tensors: Of a tensor: those that it is made of, by name, if it is made of some.
     """
 
     class_name: str
     args: tuple[object, ...] = ()
     state: object = None
     items: list[object] | dict[object, object] | None = None
+    why: str = ""
+    tensors: Mapping[str, TensorRef] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +103,14 @@ class FolderFormat:
         name: Its name, such as `"safetensors shards"`.
         recognise: Whether this folder is one, by the names of its files.
         read: Opens it, given what opens one file. Raises `CheckpointError`.
+        key: The name of the file that says what the others are, if it is always the same: opening that file
+            opens the folder.
+        read_together: As `read`, where a folder may hold several checkpoints and the user says which one is
+            meant: all of them in one tree. `read` refuses such a folder.
     """
 
     name: str
     recognise: Callable[[Folder], bool]
     read: Callable[[Folder, OpenFile], Container]
+    key: str | None = None
+    read_together: Callable[[Folder, OpenFile], Container] | None = None

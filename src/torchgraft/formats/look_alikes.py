@@ -63,7 +63,9 @@ def identify_zip(names: Collection[str]) -> tuple[str, str] | None:
     if any(name == "constants.pkl" or name.startswith("code/") for name in inside):
         hint = 'torch.save(torch.jit.load("…", map_location="cpu").state_dict(), "weights.pth")'
         return "a TorchScript archive of a form that is not known", hint
-    if {"data.pkl", "model.weights.h5"} & {*inside} or any(name.endswith(".npy") for name in inside):
+    if {"data.pkl", "model.weights.h5", "model.weights.npz"} & {*inside} or any(
+        name.endswith(".npy") for name in inside
+    ):
         return None
     if any(name.endswith(("_weights_config.json", "serialized_state_dict.pt")) for name in names):
         return None

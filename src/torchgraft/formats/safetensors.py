@@ -14,6 +14,7 @@ from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, Format
 from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
 from torchgraft.formats.strict_json import parse_json_table, unique_keys
+from torchgraft.formats.tied_names import tied_names
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.far_range import FarRange
 from torchgraft.tensors import DTYPE_BITS, TensorRef
@@ -25,6 +26,11 @@ MAX_HEADER = 100_000_000
 
 LAYOUTS_KEY = "torchgraft.layouts"
 """The header entry that says of which tensors the dimensions are not ordered as PyTorch's: a JSON table."""
+
+_MAX_WIDE = 16 << 20  # Python holds a text with one wide letter in up to four bytes a letter
+_FEW_VALUES = 300_000
+_BYTES_A_VALUE = 4
+"""A tensor's entry takes 53 bytes or more for 7 values, or 67 for 14 if it has eight dimensions."""
 
 _LAYOUT = re.compile(r"[A-Z]{1,16}(:[a-z]{1,8})?")
 
@@ -55,7 +61,7 @@ def _read(file: ByteFile) -> Container:
         raise CorruptCheckpointError("its __metadata__ is not a table of texts", where=where)
     layouts = _layouts(metadata.get(LAYOUTS_KEY), where)
     tree: dict[str, TensorRef] = {}
-    spans: list[tuple[int, int]] = []
+    spans: list[tuple[int, int, str]] = []
     for name, entry in header.items():
         dtype, shape, begin, end = _check(name, entry, where)
         load = functools.partial(file.view, 8 + length + begin, end - begin)
@@ -63,12 +69,13 @@ def _read(file: ByteFile) -> Container:
         storage = Storage(f"{where}: {name[:200]}", str(begin), dtype, end - begin, load, far=far)
         ref = stored_tensor(storage, dtype, 0, shape, contiguous_stride(shape), name=name)
         tree[name] = replace(ref, layout=layouts[name]) if name in layouts else ref
-        spans.append((begin, end))
+        spans.append((begin, end, name))
     expected = 0
-    for begin, end in sorted(spans):
+    for begin, end, name in sorted(spans):
         if begin != expected:
             raise CorruptCheckpointError(
-                f"its tensors overlap or leave a hole at {min(begin, expected)}", where=where
+                f"the tensors overlap or leave a hole at {min(begin, expected)}",
+                where=f"{where}: {name[:200]}",
             )
         expected = end
     if 8 + length + expected != file.size:
@@ -77,7 +84,7 @@ def _read(file: ByteFile) -> Container:
             where=where,
             hint="the file may be truncated: download or save it again",
         )
-    return Container(file.name, file.path, "safetensors", tree, metadata)
+    return Container(file.name, file.path, "safetensors", tree | tied_names(metadata, tree), metadata)
 
 
 def _layouts(text: str | None, where: str) -> Mapping[str, str]:
@@ -92,6 +99,15 @@ def _layouts(text: str | None, where: str) -> Mapping[str, str]:
 
 
 def _parse(raw: bytes, where: str) -> dict[str, object]:
+    if len(raw) > _MAX_WIDE and not raw.isascii():
+        raise UnsafeCheckpointError(
+            f"its header has {len(raw):,} bytes and letters beyond ASCII; its limit is {_MAX_WIDE:,}",
+            where=where,
+        )
+    if raw.count(b",") + raw.count(b"{") + raw.count(b"[") > _FEW_VALUES + len(raw) // _BYTES_A_VALUE:
+        raise UnsafeCheckpointError(
+            "its header holds more values than tensors of its length have", where=where
+        )
     try:
         header = json.loads(raw.decode("utf-8"), object_pairs_hook=unique_keys)
     except (ValueError, RecursionError) as error:

@@ -42,5 +42,6 @@ def _raw(tensor: torch.Tensor) -> memoryview:
     plain = tensor.detach().resolve_conj().resolve_neg().cpu().contiguous()
     if not plain.numel():
         return memoryview(b"")
-    raw: memoryview = plain.reshape(-1).view(torch.uint8).numpy().data
+    flat = plain.as_strided((plain.numel(),), (1,))  # a dimension of one element may have any stride
+    raw: memoryview = flat.view(torch.uint8).numpy().data
     return raw

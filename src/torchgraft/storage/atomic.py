@@ -13,7 +13,7 @@ from typing import IO, Any
 
 from torchgraft.errors import SaveError
 
-__all__ = ["atomic_file", "explain", "new_mode", "sync_folder", "write_text_atomic"]
+__all__ = ["as_save_errors", "atomic_file", "new_mode", "sync_folder", "write_text_atomic"]
 
 
 @contextlib.contextmanager
@@ -36,26 +36,21 @@ def atomic_file(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[A
     shown = Path(path)
     temporary: Path | None = None
     try:
-        target = shown.resolve()
-        permissions = _permissions(target)
-        descriptor, name = tempfile.mkstemp(
-            prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
-        )
-        temporary = Path(name)
-        with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(permissions)
-        temporary.replace(target)
-        temporary = None
-        sync_folder(target.parent)
-    except OSError as error:
-        raise explain(shown, error) from error
-    except RuntimeError as error:
-        if "Symlink loop" not in str(error):  # pathlib's word for ELOOP before Python 3.13
-            raise
-        raise SaveError("the path is a symbolic link to itself", where=str(shown)) from error
+        with as_save_errors(shown):
+            target = shown.resolve()
+            permissions = _permissions(target)
+            descriptor, name = tempfile.mkstemp(
+                prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
+            )
+            temporary = Path(name)
+            with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.chmod(permissions)
+            temporary.replace(target)
+            temporary = None
+            sync_folder(target.parent)
     finally:
         if temporary is not None:
             with contextlib.suppress(OSError):
@@ -70,6 +65,19 @@ def write_text_atomic(path: str | os.PathLike[str], text: str) -> None:
     """
     with atomic_file(path, "w") as file:
         file.write(text)
+
+
+@contextlib.contextmanager
+def as_save_errors(path: Path) -> Iterator[None]:
+    """Within the block, what the disk says of writing to `path` becomes a `SaveError`."""
+    try:
+        yield
+    except OSError as error:
+        raise _explain(path, error) from error
+    except RuntimeError as error:
+        if "Symlink loop" not in str(error):  # pathlib's word for ELOOP before Python 3.13
+            raise
+        raise SaveError("the path is a symbolic link to itself", where=str(path)) from error
 
 
 def _permissions(target: Path) -> int:
@@ -112,7 +120,7 @@ _REASONS = {
 }
 
 
-def explain(path: Path, error: OSError) -> SaveError:
+def _explain(path: Path, error: OSError) -> SaveError:
     """What the disk said of writing to `path`, in words, and the next step."""
     if error.errno in {errno.ENOENT, errno.ENOTDIR} and not path.parent.is_dir():
         return SaveError("no such folder", where=str(path.parent), hint=f"mkdir -p {path.parent}")

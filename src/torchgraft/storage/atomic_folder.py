@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from torchgraft.errors import SaveError
-from torchgraft.storage.atomic import explain, new_mode, sync_folder
+from torchgraft.storage.atomic import as_save_errors, new_mode, sync_folder
 
 __all__ = ["atomic_folder"]
 
@@ -35,24 +35,21 @@ def atomic_folder(path: str | os.PathLike[str], *, mine: Callable[[str], bool]) 
     shown = Path(path)
     temporary: Path | None = None
     try:
-        target = shown.resolve()
-        _refuse_others(target, shown, mine)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent))
-        yield temporary
-        for file in temporary.iterdir():
-            _sync_file(file)
-        sync_folder(temporary)
-        temporary.chmod(new_mode(0o777))
-        _refuse_others(target, shown, mine)
-        _exchange(temporary, target)
-        temporary = None
-        sync_folder(target.parent)
-    except OSError as error:
-        raise explain(shown, error) from error
-    except RuntimeError as error:
-        if "Symlink loop" not in str(error):  # pathlib's word for ELOOP before Python 3.13
-            raise
-        raise SaveError("the path is a symbolic link to itself", where=str(shown)) from error
+        with as_save_errors(shown):
+            target = shown.resolve()
+            _refuse_others(target, shown, mine)
+            temporary = Path(
+                tempfile.mkdtemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
+            )
+            yield temporary
+            for file in temporary.iterdir():
+                _sync_file(file)
+            sync_folder(temporary)
+            temporary.chmod(new_mode(0o777))
+            _refuse_others(target, shown, mine)
+            _exchange(temporary, target)
+            temporary = None
+            sync_folder(target.parent)
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)

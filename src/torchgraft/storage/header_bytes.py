@@ -25,12 +25,21 @@ class HeaderBytes:
         size: Its length.
         fetch: Fills a buffer with the bytes from an offset on.
         head: The file's first bytes, where they are known already.
+        held: Gives bytes that are at hand anyway, and else nothing.
     """
 
-    def __init__(self, name: str, size: int, fetch: Callable[[int, memoryview], None], head: bytes) -> None:
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        fetch: Callable[[int, memoryview], None],
+        head: bytes,
+        held: Callable[[int, int], memoryview | None] | None = None,
+    ) -> None:
         self._name = name
         self._size = size
         self._fetch = fetch
+        self._held = held
         self._blocks: dict[int, bytes] = {}
         self._lock = threading.RLock()
         self._next, self._ahead = 0, 1
@@ -81,6 +90,9 @@ class HeaderBytes:
             return b""
         if length > _MAX_SLICE:
             raise UnsafeCheckpointError(f"its header would be {length:,} bytes long", where=self._name)
+        known = self._held(offset, length) if self._held else None
+        if known is not None:
+            return bytes(known)
         first, last = offset // BLOCK, (offset + length - 1) // BLOCK
         if last - first >= _MAX_AHEAD:
             into = memoryview(bytearray(length))

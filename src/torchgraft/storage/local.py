@@ -65,7 +65,9 @@ class MappedFile:
                 "no permission to read it", where=str(self.path), hint=f"chmod u+r {self.path}"
             ) from error
         except (OSError, ValueError) as error:  # ValueError: a path with a null character
-            raise CheckpointError(f"can't be opened: {error}", where=str(self.path)) from error
+            raise CheckpointError(
+                f"can't be opened: {error}", where=str(self.path), hint="check the path: ls -l"
+            ) from error
 
     @property
     def name(self) -> str:

@@ -8,14 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from torchgraft.errors import CheckpointError, UnsafeCheckpointError
+from torchgraft.storage.folder import refuse_outer
 from torchgraft.storage.pooled import MappingPool, PooledFile
 
 __all__ = ["LocalFolder"]
 
 _BLOB = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # a file's SHA-1 (git's) or SHA-256, as the Hub names it
-_OUTER = re.compile(
-    r"^$|^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)|\0"
-)  # absolute, a drive, "..", or nothing
 _MAX_SHOWN = 200
 
 
@@ -77,7 +75,7 @@ class LocalFolder:
         Raises:
             UnsafeCheckpointError: The path leads out of the folder.
         """
-        self._check(name)
+        refuse_outer(name, self.name)
         try:
             return (self._root / name).stat().st_size
         except (OSError, ValueError):
@@ -96,12 +94,16 @@ class LocalFolder:
             CheckpointError: There is no such file, or it can't be opened.
             UnsafeCheckpointError: The path or a link in it leads out of the folder.
         """
-        self._check(name)
+        refuse_outer(name, self.name)
         shown = name[:_MAX_SHOWN]
         try:
             real = Path(os.path.realpath(self._root / name))
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"{shown!r} can't be opened: {error}", where=self.name) from error
+            raise CheckpointError(
+                f"{shown!r} can't be opened: {error}",
+                where=self.name,
+                hint="check its name, and the permissions of what it leads to",
+            ) from error
         if not (real.is_relative_to(self._root) or self._is_blob(real)):
             raise UnsafeCheckpointError(
                 f"{shown!r} is a link to {str(real)[:_MAX_SHOWN]!r}, out of the folder",
@@ -113,15 +115,6 @@ class LocalFolder:
     def forget(self) -> None:
         """Let the system have back the memory of what was read from its files; see `MappedFile.forget`."""
         self._pool.forget()
-
-    def _check(self, name: str) -> None:
-        """Refuse a path that leads out, read as this system reads it or as Windows does."""
-        if _OUTER.search(name):
-            raise UnsafeCheckpointError(
-                f"the path {name[:_MAX_SHOWN]!r} leads out of the folder",
-                where=self.name,
-                hint="files must be named by their path from the folder they are listed in",
-            )
 
     def _is_blob(self, real: Path) -> bool:
         return _BLOB.fullmatch(real.name) is not None and real.parent in self._blob_folders

@@ -25,12 +25,14 @@ class FilePart:
         name: The file's name and the label.
         path: `None`: no file on the disk holds these bytes alone.
         size: Its length.
+        whole: The file it is in.
+        offset: Where it begins there.
 
     Raises:
         CorruptCheckpointError: It does not lie within the file.
     """
 
-    __slots__ = ("_file", "_offset", "name", "path", "size")
+    __slots__ = ("name", "offset", "path", "size", "whole")
 
     def __init__(self, file: ByteFile, offset: int, length: int, label: str) -> None:
         self.name = f"{file.name}: {label}"
@@ -42,18 +44,18 @@ class FilePart:
                 where=self.name,
                 hint="the file may be truncated: download or save it again",
             )
-        self._file = file
-        self._offset = offset
+        self.whole = file
+        self.offset = offset
 
     @property
     def verify(self) -> bool:
         """Whether archives in it are to be held against their checksums."""
-        return is_verified(self._file)
+        return is_verified(self.whole)
 
     @property
     def data(self) -> ByteSource:
         """All of it, for reading bit by bit."""
-        return _PartData(self._file.data, self._offset, self.size)
+        return _PartData(self.whole.data, self.offset, self.size)
 
     def view(self, offset: int, length: int) -> memoryview:
         """The bytes `offset … offset + length` of the part.
@@ -67,7 +69,7 @@ class FilePart:
                 where=self.name,
                 hint="the file may be truncated: download or save it again",
             )
-        return self._file.view(self._offset + offset, length)
+        return self.whole.view(self.offset + offset, length)
 
 
 class _PartData:

@@ -76,7 +76,11 @@ class RemoteFile:
         self.path = None
         self.size = ranges.size
         self.data = HeaderBytes(
-            ranges.name, ranges.size, lambda offset, into: self._read([(offset, into)]), head
+            ranges.name,
+            ranges.size,
+            lambda offset, into: self._read([(offset, into)]),
+            head,
+            self._held_view,
         )
         self._ranges = ranges
         self._held: list[list[_Run]] = []

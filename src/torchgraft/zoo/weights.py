@@ -8,7 +8,7 @@ from pathlib import Path
 from torchgraft import checkpoint as checkpoints
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import FetchError, ModelError
-from torchgraft.storage.addresses import is_address, scheme_of
+from torchgraft.storage.addresses import is_address, scheme_of, without_secrets
 from torchgraft.storage.download import fetch
 from torchgraft.zoo.sources import Published, Source
 
@@ -31,7 +31,7 @@ def open_weights(
         return weights, None
     if not isinstance(weights, str) or _is_path(weights):
         return checkpoints.open(weights), None
-    if scheme_of(weights) in {"http", "https"}:
+    if scheme_of(weights) in {"http", "https"} and not _is_index(weights):
         return checkpoints.open(fetch(weights)), None  # published weights are kept
     if is_address(weights):
         return checkpoints.open(weights), None
@@ -43,6 +43,11 @@ def _is_path(weights: str) -> bool:
     if is_address(weights):
         return False
     return weights.endswith(_FILE_ENDINGS) or os.sep in weights or Path(weights).exists()
+
+
+def _is_index(address: str) -> bool:
+    """Whether it is the index of shards, which are found beside it and read from where they are."""
+    return without_secrets(address).removesuffix("?…").endswith(".json")
 
 
 def _fetch_published(published: Published) -> Path:

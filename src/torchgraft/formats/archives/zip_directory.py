@@ -10,8 +10,8 @@ import struct
 
 from torchgraft.errors import UnsafeCheckpointError
 from torchgraft.formats.archives.zip_entry import DEFLATED, LOCAL_SIZE, STORED, Entry, damaged
-from torchgraft.storage.byte_file import ByteFile, is_verified
-from torchgraft.tensors import Far
+from torchgraft.formats.archives.zip_table import ZipTable
+from torchgraft.storage.byte_file import ByteFile
 
 __all__ = ["Entry", "is_zip", "read_directory"]
 
@@ -21,6 +21,8 @@ _END64 = struct.Struct("<4sQ2H2L4Q")
 _CENTRAL = struct.Struct("<4s6H3L5H2L")
 _ENCRYPTED = 0x1
 _MAX_RATIO = 1032  # deflate can't do better
+_ONE_BY_ONE = 64
+"""Records read one by one before it is tried again whether those that follow are alike."""
 
 
 def is_zip(head: bytes) -> bool:
@@ -28,39 +30,31 @@ def is_zip(head: bytes) -> bool:
     return head.startswith((b"PK\x03\x04", b"PK\x05\x06"))
 
 
-def read_directory(file: ByteFile) -> dict[str, Entry]:
+def read_directory(file: ByteFile) -> ZipTable:
     """All entries by name, in the directory's order.
 
     Raises:
         CorruptCheckpointError: The archive is truncated, or its directory and entries differ.
         UnsafeCheckpointError: Entries overlap, share a name, or claim an impossible compression.
     """
-    where = file.name
+    table = ZipTable(file)
     try:
         count, start, end = _find_directory(file)
-        directory = file.data[start:end]
-        entries: dict[str, Entry] = {}
-        at = 0
-        for _ in range(count):
-            entry, at = _read_entry(file, directory, at)
-            if entry.name in entries:
-                raise UnsafeCheckpointError(f"two entries are called {entry.name!r}", where=where)
-            entries[entry.name] = entry
+        directory = bytes(file.data[start:end])
+        at = left_alone = 0
+        while len(table.names) < count:
+            if left_alone:
+                left_alone -= 1
+            elif (after := table.add_alike(directory, at, count)) > at:
+                at = after
+                continue
+            else:
+                left_alone = _ONE_BY_ONE
+            at = _read_entry(file, directory, at, table)
     except (struct.error, IndexError, ValueError) as error:
         raise damaged(file, str(error)) from error
-    after = start
-    for entry in sorted(entries.values(), key=lambda entry: entry.header, reverse=True):
-        entry.room = after - entry.header
-        if entry.header_size + entry.stored > entry.room:
-            raise UnsafeCheckpointError(
-                f"entry {entry.name[:200]!r} overlaps with what follows it", where=where
-            )
-        after = entry.header
-    if not isinstance(file, Far):
-        data = file.data
-        for entry in entries.values():
-            entry.check_header(data[entry.header : entry.header + entry.header_size])
-    return entries
+    table.finish(start)
+    return table
 
 
 def _find_directory(file: ByteFile) -> tuple[int, int, int]:
@@ -92,8 +86,8 @@ def _find_directory(file: ByteFile) -> tuple[int, int, int]:
     return count, start, start + size
 
 
-def _read_entry(file: ByteFile, directory: bytes, at: int) -> tuple[Entry, int]:
-    """The entry whose directory record is at `at`, and where the next record is."""
+def _read_entry(file: ByteFile, directory: bytes, at: int, table: ZipTable) -> int:
+    """Add the entry whose directory record is at `at`; where the next record is."""
     (
         magic,
         _,
@@ -113,7 +107,7 @@ def _read_entry(file: ByteFile, directory: bytes, at: int) -> tuple[Entry, int]:
         _,
         local,
     ) = _CENTRAL.unpack_from(directory, at)
-    after = at + 46 + name_size + extra_size + note_size
+    after: int = at + 46 + name_size + extra_size + note_size
     if magic != b"PK\x01\x02" or after > len(directory):
         raise ValueError("a directory record is damaged")
     raw_name = directory[at + 46 : at + 46 + name_size]
@@ -130,10 +124,8 @@ def _read_entry(file: ByteFile, directory: bytes, at: int) -> tuple[Entry, int]:
         raise ValueError(f"{shown} is not compressed, but of another size than its data")
     if size > stored * _MAX_RATIO:
         raise UnsafeCheckpointError(f"{shown} claims to inflate {stored} bytes to {size}", where=file.name)
-    header_size = LOCAL_SIZE + name_size
-    return Entry(
-        file, name, local, header_size, 0, stored, size, method == DEFLATED, crc, is_verified(file)
-    ), after
+    table.add(name, local, LOCAL_SIZE + name_size, stored, size, crc, deflated=method == DEFLATED)
+    return after
 
 
 def _large(extra: bytes, *values: int) -> tuple[int, int, int]:

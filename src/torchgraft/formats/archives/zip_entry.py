@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from torchgraft.errors import CorruptCheckpointError
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.checksums import crc32_of
+from torchgraft.storage.far_range import far_spans, is_far
 from torchgraft.storage.prefetching import prefetched
-from torchgraft.tensors import Far, Span
+from torchgraft.tensors import Span
 
 __all__ = ["DEFLATED", "LOCAL_SIZE", "STORED", "Entry", "damaged"]
 
@@ -23,6 +24,7 @@ LOCAL_SIZE = _LOCAL.size
 
 _SIZES_FOLLOW = 0x8
 _USUAL_EXTRA = 4200  # alignment to pages, and a few fields
+_PIECE = 1 << 16  # bytes that are inflated in one go
 _NEAR = 1 << 16
 """Up to here into its data, an entry is read along with its own header."""
 
@@ -67,14 +69,13 @@ class Entry:
             CorruptCheckpointError: Its own header is not what the directory says.
         """
         if self._offset < 0:
-            self.check_header(bytes(self.file.view(self.header, self.header_size)))
+            self.learn_offset()
         return self._offset
 
     @property
     def far(self) -> Entry | None:
         """Itself, where parts of it can be asked for and that is worth while: as it is in a remote file."""
-        apart = not self.deflated and self.file.path is None and isinstance(self.file, Far)
-        return self if apart else None
+        return self if not self.deflated and is_far(self.file) else None
 
     def view(self) -> memoryview:
         """Its bytes: as they are in the file where they are stored so, inflated and checked otherwise."""
@@ -82,12 +83,11 @@ class Entry:
         if not self.deflated:
             return raw
         where = f"{self.file.name}: {self.name}"
-        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         try:
-            data = bytearray(inflater.decompress(raw, self.size + 1))
+            data, ended = _inflated(raw, self.size)
         except zlib.error as error:
             raise CorruptCheckpointError(f"the entry can't be decompressed: {error}", where=where) from error
-        if len(data) != self.size or not inflater.eof or zlib.crc32(data) != self.crc:
+        if len(data) != self.size or not ended or zlib.crc32(data) != self.crc:
             raise CorruptCheckpointError("the entry is not what its size and checksum say", where=where)
         return memoryview(data)
 
@@ -111,17 +111,15 @@ class Entry:
     def spans(self, begin: int, length: int) -> tuple[Span, ...]:
         """The bytes that `part` will ask for in a remote file; nothing of one on this machine."""
         file = self.file
-        if not isinstance(file, Far):
-            return ()
         if self.verify:
             begin, length = 0, self.stored
         if self._offset >= 0:
-            return (Span(file, self._offset + begin, length),)
+            return far_spans(file, self._offset + begin, length)
         if begin <= _NEAR:
-            return (Span(file, self.header, self._reach(begin + length)),)
+            return far_spans(file, self.header, self._reach(begin + length))
         data = self.header_size + begin  # or later, by what its header has in addition
         reach = self._reach(begin + length) - data
-        return Span(file, self.header, self.header_size), Span(file, self.header + data, reach)
+        return far_spans(file, self.header, self.header_size) + far_spans(file, self.header + data, reach)
 
     def check_header(self, header: bytes) -> None:
         """Learn from its own header where its data begins, when that agrees with the directory.
@@ -143,6 +141,10 @@ class Entry:
             raise damaged(self.file, f"entry {self.name[:200]!r} is not what the directory says")
         self._offset = self.header + data
 
+    def learn_offset(self) -> None:
+        """Read its own header; see `check_header`."""
+        self.check_header(bytes(self.file.data[self.header : self.header + self.header_size]))
+
     def _verify(self) -> None:
         """Once: what was given out may be written to."""
         # Inflated data is checked anyway, and 0 stands for "not computed", torch.save's option.
@@ -157,6 +159,20 @@ class Entry:
     def _reach(self, length: int) -> int:
         """Bytes from its header on that hold so many of its data, as archives are commonly written."""
         return min(self.header_size + _USUAL_EXTRA + length, self.room)
+
+
+def _inflated(raw: memoryview, size: int) -> tuple[bytearray, bool]:
+    """The bytes, or a few more than `size`, and whether they end there. They are held once, not twice."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    data = bytearray()
+    for at in range(0, len(raw), _PIECE):
+        piece: memoryview | bytes = raw[at : at + _PIECE]
+        while piece and not inflater.eof and len(data) <= size:
+            data += inflater.decompress(piece, 1 << 20)
+            piece = inflater.unconsumed_tail
+    if len(data) <= size:
+        data += inflater.flush()
+    return data, inflater.eof
 
 
 def damaged(file: ByteFile, what: str) -> CorruptCheckpointError:

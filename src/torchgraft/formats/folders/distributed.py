@@ -6,7 +6,10 @@ and the small values; a tensor's pieces are opened when they are read.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import functools
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeGuard
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.archives.zip_directory import is_zip, read_directory
@@ -17,9 +20,11 @@ from torchgraft.formats.folders.unflattening import unflatten
 from torchgraft.formats.safetensors import SAFETENSORS
 from torchgraft.formats.torch.zip_file import TORCH_ZIP
 from torchgraft.storage.byte_file import ByteFile
-from torchgraft.storage.folder import Folder
+from torchgraft.storage.far_range import far_spans
+from torchgraft.storage.folder import Folder, at_once
 from torchgraft.storage.part import FilePart
-from torchgraft.tensors import TensorRef
+from torchgraft.storage.prefetching import prefetched
+from torchgraft.tensors import Span, TensorRef
 
 __all__ = ["TORCH_DISTRIBUTED"]
 
@@ -39,21 +44,26 @@ def _read(folder: Folder, _open_file: OpenFile) -> Container:
     metadata = read_metadata(folder.open(_METADATA))
     blobs = _Blobs(_open_files(folder, metadata))
     tiling = TilingCheck()
+    small = {name: entry for name, entry in metadata.entries.items() if _is_small(entry)}
+    read = dict(itertools.islice(small.items(), _MAX_VALUES))
     values: dict[str, object] = {}
-    read = 0
-    for name, entry in metadata.entries.items():
-        if isinstance(entry, TensorEntry):
-            where = f"{folder.name}: {name[:200]}"
-            chunks = [_chunk(name, piece, blobs, where) for piece in entry.pieces]
-            values[name] = chunked_tensor(name, entry.dtype, entry.shape, chunks, tiling, where)
-        elif entry.length > _MAX_VALUE_BYTES or read >= _MAX_VALUES:
-            values[name] = f"{entry.length} bytes in {entry.file}"
-        else:
-            values[name] = blobs.open(name, entry)
-            read += 1
+    with prefetched(span for place in read.values() for span in blobs.spans(place)):
+        for name, entry in metadata.entries.items():
+            if isinstance(entry, TensorEntry):
+                where = f"{folder.name}: {name[:200]}"
+                chunks = [_chunk(name, piece, blobs, where) for piece in entry.pieces]
+                values[name] = chunked_tensor(name, entry.dtype, entry.shape, chunks, tiling, where)
+            else:
+                known = name in read
+                values[name] = blobs.open(name, entry) if known else f"{entry.length} bytes in {entry.file}"
     tree = unflatten(values, metadata.paths, where=folder.name)
     facts = {"version": metadata.version} if metadata.version else {}
     return Container(folder.name, folder.path, "torch distributed", tree, facts)
+
+
+def _is_small(entry: TensorEntry | Place) -> TypeGuard[Place]:
+    """Whether it is a value that is read at once."""
+    return isinstance(entry, Place) and entry.length <= _MAX_VALUE_BYTES
 
 
 def _open_files(folder: Folder, metadata: Metadata) -> dict[str, ByteFile]:
@@ -65,7 +75,8 @@ def _open_files(folder: Folder, metadata: Metadata) -> dict[str, ByteFile]:
         raise UnsafeCheckpointError(
             f"its metadata names {len(places):,} files; the limit is {_MAX_FILES:,}", where=folder.name
         )
-    if missing := [name[:200] for name in places if folder.size(name) is None]:
+    sizes = at_once(folder, list(places), folder.size)
+    if missing := [name[:200] for name, size in zip(places, sizes, strict=True) if size is None]:
         shown = ", ".join(missing[:_SHOWN]) + (
             f", … ({len(missing):,} in all)" if len(missing) > _SHOWN else ""
         )
@@ -74,7 +85,7 @@ def _open_files(folder: Folder, metadata: Metadata) -> dict[str, ByteFile]:
             where=folder.name,
             hint="copy or download the whole folder again; each rank has files of its own",
         )
-    files = {name: folder.open(name) for name in places}
+    files = dict(zip(places, at_once(folder, list(places), folder.open), strict=True))
     for name, spans in places.items():
         _check_spans(files[name], spans)
     return files
@@ -100,8 +111,11 @@ def _check_spans(file: ByteFile, spans: list[tuple[int, int, str]]) -> None:
                 hint="the file may be truncated: copy or download it again",
             )
         # All tensors of a safetensors file are told to be where that file begins.
-        shared = start == before[0] and not is_zip(bytes(file.view(start, min(4, file.size - start))))
-        if start < before[1] and not shared:
+        overlaps = start < before[1]
+        shared = (
+            overlaps and start == before[0] and not is_zip(bytes(file.view(start, min(4, file.size - start))))
+        )
+        if overlaps and not shared:
             raise UnsafeCheckpointError(
                 f"is stored in the same bytes as {before[2][:200]!r}", where=f"{file.name}: {name[:200]}"
             )
@@ -118,7 +132,8 @@ def _chunk(name: str, piece: Piece, blobs: _Blobs, where: str) -> Chunk:
             raise CorruptCheckpointError("holds something that is no tensor", where=where)
         return found
 
-    return Chunk(piece.offsets, piece.sizes, place.length if place else 0, where, open_piece)
+    spans = functools.partial(blobs.spans, place) if place else tuple
+    return Chunk(piece.offsets, piece.sizes, place.length if place else 0, where, open_piece, spans)
 
 
 class _Blobs:
@@ -127,6 +142,10 @@ class _Blobs:
     def __init__(self, files: Mapping[str, ByteFile]) -> None:
         self._files = files
         self._tables: dict[tuple[str, int], object] = {}
+
+    def spans(self, place: Place) -> Sequence[Span]:
+        """Where it is, if that is far away."""
+        return far_spans(self._files[place.file], place.offset, place.length)
 
     def open(self, name: str, place: Place) -> object:
         """The value of that name."""
@@ -151,4 +170,4 @@ class _Blobs:
         return table[name]
 
 
-TORCH_DISTRIBUTED = FolderFormat("torch distributed", _recognise, _read)
+TORCH_DISTRIBUTED = FolderFormat("torch distributed", _recognise, _read, _METADATA)

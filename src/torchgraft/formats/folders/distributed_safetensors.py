@@ -14,7 +14,7 @@ from torchgraft.errors import CorruptCheckpointError
 from torchgraft.formats.chunked_tensor import Chunk, TilingCheck, chunked_tensor
 from torchgraft.formats.container import Container, FolderFormat, OpenFile
 from torchgraft.formats.strict_json import parse_json_table
-from torchgraft.storage.folder import Folder
+from torchgraft.storage.folder import Folder, at_once
 from torchgraft.tensors import TensorRef
 
 __all__ = ["DISTRIBUTED_SAFETENSORS"]
@@ -39,8 +39,8 @@ def _read(folder: Folder, open_file: OpenFile) -> Container:
             hint="copy or download the whole folder again; each rank has files of its own",
         )
     pieces: dict[str, list[tuple[Chunk, str]]] = {}
-    for match in found:
-        container = open_file(folder.open(match[0]))
+    names = [match[0] for match in found]
+    for container in at_once(folder, names, lambda name: open_file(folder.open(name))):
         for name, chunk, dtype in _pieces(container):
             pieces.setdefault(name, []).append((chunk, dtype))
     tiling = TilingCheck()
@@ -80,7 +80,9 @@ def _pieces(container: Container) -> list[tuple[str, Chunk, str]]:
                 and len(offsets) == len(ref.shape)
                 and all(type(start) is int and 0 <= start < 1 << 62 for start in offsets)
             ):
-                chunk = Chunk(tuple(offsets), ref.shape, ref.nbytes, where, functools.partial(_itself, ref))
+                chunk = Chunk(
+                    tuple(offsets), ref.shape, ref.nbytes, where, functools.partial(_itself, ref), ref.spans
+                )
                 found.append((name, chunk, ref.dtype))
             case _:
                 raise CorruptCheckpointError(f"{_INFO} does not say where this piece belongs", where=where)

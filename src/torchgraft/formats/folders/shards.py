@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.container import Container, OpenFile
 from torchgraft.formats.folders.shard_index import ShardIndex
-from torchgraft.storage.folder import Folder
+from torchgraft.formats.tied_names import tied_names
+from torchgraft.storage.folder import Folder, at_once
 from torchgraft.tensors import TensorRef
 
 __all__ = ["read_indexed_shards", "read_numbered_shards", "shard_group"]
@@ -51,7 +52,12 @@ def read_indexed_shards(
         raise UnsafeCheckpointError(
             f"the index names {len(wanted):,} files; the limit is {_MAX_FILES:,}", where=index.name
         )
-    missing = [file for file in wanted if not shards.open(file)]
+    try:
+        missing = shards.open(wanted)
+    except CheckpointError as error:
+        if error.where != folder.name:  # a file's own
+            raise
+        raise type(error)(error.what, where=index.name, hint=error.hint) from error
     # An entry may be no tensor (a module's extra state), and such an entry need not be in the index.
     lying = [
         f"{key!r} is not in {file}"
@@ -63,7 +69,7 @@ def read_indexed_shards(
         f"{key!r} is in {file}" + (f" and not in {index.places[key]}" if key in index.places else "")
         for file, tree in shards.trees.items()
         for key, value in tree.items()
-        if isinstance(value, TensorRef) and key not in wanted[file]
+        if isinstance(value, TensorRef) and key not in wanted[file] and key not in shards.metadata
     ]
     problems = [
         *_told("missing files", missing),
@@ -80,6 +86,7 @@ def read_indexed_shards(
     tree = {key: shards.entry(place, key) for key, place in index.places.items()}
     for inner in shards.trees.values():
         tree |= {key: value for key, value in inner.items() if key not in tree}
+    tree |= tied_names(index.metadata, tree)
     return Container(name, path, shards.format, tree, {**shards.metadata, **index.metadata})
 
 
@@ -107,9 +114,9 @@ def read_numbered_shards(names: Collection[str], folder: Folder, open_file: Open
     tree: dict[str, object] = {}
     places: dict[str, str] = {}
     twice: list[str] = []
+    for name in shards.open(sorted(names)):
+        raise CorruptCheckpointError("the file is gone", where=f"{folder.name}: {name}")
     for name in sorted(names):
-        if not shards.open(name):
-            raise CorruptCheckpointError("the file is gone", where=f"{folder.name}: {name}")
         for key in shards.trees[name]:
             if key in places:
                 twice.append(f"{key!r} is in {places[key]} and in {name}")
@@ -134,11 +141,21 @@ class _Shards:
         self.trees: dict[str, dict[str, object]] = {}
         self.metadata: dict[str, object] = {}
 
-    def open(self, file: str) -> bool:
-        """Whether the file is there; if it is, it is opened."""
-        if self._folder.size(file) is None:
-            return False
-        container = self._open_file(self._folder.open(file))
+    def open(self, files: Iterable[str]) -> list[str]:
+        """Open files; several at once where they are far away. Returns those that are not there."""
+        names = list(files)
+        missing = []
+        for file, container in zip(names, at_once(self._folder, names, self._open), strict=True):
+            if container is None:
+                missing.append(file)
+            else:
+                self._add(file, container)
+        return missing
+
+    def _open(self, file: str) -> Container | None:
+        return None if self._folder.size(file) is None else self._open_file(self._folder.open(file))
+
+    def _add(self, file: str, container: Container) -> None:
         tree = container.tree
         if not isinstance(tree, dict) or not all(isinstance(key, str) for key in tree):
             raise CorruptCheckpointError("this shard is not a table of named tensors", where=container.name)
@@ -146,7 +163,6 @@ class _Shards:
         self._formats.setdefault(container.format)
         for key, value in container.metadata.items():
             self.metadata.setdefault(key, value)
-        return True
 
     def entry(self, file: str, key: str) -> object:
         """An entry of a file; a tensor has its key as its name."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
-from torchgraft.storage.byte_file import ByteFile
+from torchgraft.formats.hdf5.lookup3 import lookup3
+from torchgraft.storage.byte_file import ByteFile, is_verified
 
 __all__ = ["Blocks", "Fields"]
 
 _READS = 2
 _SLACK = 1 << 20
 """An honest file's metadata is read about once. What shares its blocks endlessly is read until this is
-spent: twice the file's size and a megabyte."""
+spent: twice the file's size and a megabyte; once more the size where checksums are computed."""
 
 _MAX_CHUNKS = 250_000  # at some 600 bytes of memory each
 
@@ -30,14 +31,15 @@ class Blocks:
         place: The path in the file of the object that is being read, for messages.
     """
 
-    __slots__ = ("_chunks_left", "_left", "base", "file", "place")
+    __slots__ = ("_chunks_left", "_left", "_verified", "base", "file", "place")
 
     def __init__(self, file: ByteFile, base: int) -> None:
         self.file = file
         self.base = base
         self.place = "/"
         self._chunks_left = _MAX_CHUNKS
-        self._left = _READS * file.size + _SLACK
+        self._verified = is_verified(file)
+        self._left = (_READS + self._verified) * file.size + _SLACK
 
     def read(self, address: int, length: int) -> bytes:
         """A copy of some bytes. Raises `CheckpointError` when they are not there, or the budget is spent."""
@@ -52,6 +54,29 @@ class Blocks:
         if fields.take(len(signature)) != signature:
             raise self.corrupt(f"no {signature.decode()} block is at {address}")
         return fields
+
+    def verify(self, address: int, length: int, *, without: int | None = None) -> None:
+        """Hold a block against the checksum that follows it, if that is wanted: only newer metadata have one.
+
+        Args:
+            address: Where it begins.
+            length: Its bytes, without the checksum.
+            without: Where in the block the checksum is, if it is not behind it; it counts as zero there.
+
+        Raises:
+            CorruptCheckpointError: It is not what its checksum says.
+        """
+        if not self._verified:
+            return
+        if without is None:
+            block = self.read(address, length + 4)
+            block, stored = block[:length], block[length:]
+        else:
+            block = self.read(address, length)
+            stored = block[without : without + 4]
+            block = block[:without] + bytes(4) + block[without + 4 :]
+        if lookup3(block) != int.from_bytes(stored, "little"):
+            raise self.corrupt(f"the {length} bytes at {address} are not what their checksum says")
 
     def spend(self, work: int) -> None:
         """Count work that the file makes us do, in bytes."""

@@ -52,6 +52,7 @@ def records(blocks: Blocks, address: int, kinds: tuple[int, ...]) -> Iterator[Fi
         address: Its header.
         kinds: The types it may be of.
     """
+    blocks.verify(address, 34)
     fields = blocks.fields(address, 38, b"BTHD")
     fields.take(1)
     kind, node_size, size, depth = fields.number(1), fields.number(4), fields.number(2), fields.number(2)
@@ -75,6 +76,8 @@ def records(blocks: Blocks, address: int, kinds: tuple[int, ...]) -> Iterator[Fi
         seen.add(place)
         if 6 + count * size > node_size:
             raise blocks.corrupt("its B-tree is damaged")
+        pointers = (count + 1) * (8 + count_size + total_sizes[level - 1]) if level else 0
+        blocks.verify(place, 6 + count * size + pointers)
         node = blocks.fields(place, node_size, b"BTIN" if level else b"BTLF")
         node.take(2)
         found = [node.take(size) for _ in range(count)]

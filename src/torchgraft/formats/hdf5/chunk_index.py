@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from torchgraft.formats.hdf5.blocks import Blocks, Fields
-from torchgraft.formats.hdf5.btrees import old_tree
+from torchgraft.formats.hdf5.btrees import old_tree, records
+from torchgraft.formats.hdf5.chunk_arrays import fixed_array, implicit_array
+from torchgraft.formats.hdf5.chunk_runs import Chunk
+from torchgraft.formats.hdf5.extensible_array import extensible_array
 from torchgraft.formats.hdf5.filters import MAX_RATIO, Filter
 
-__all__ = ["Chunk", "Chunks", "read_chunks"]
+__all__ = ["Chunks", "read_chunks"]
 
-_SINGLE, _IMPLICIT, _FIXED = 1, 2, 3
-_NAMES = {4: "an extensible array", 5: "a version 2 B-tree"}
+_SINGLE, _IMPLICIT, _FIXED, _EXTENSIBLE, _TREE = 1, 2, 3, 4, 5
+_PLAIN_RECORD, _FILTERED_RECORD = 10, 11
+_PARAMETERS = {_IMPLICIT: 0, _FIXED: 1, _EXTENSIBLE: 5, _TREE: 6}
+"""Bytes that describe a list; its header says the same again."""
 
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """A stored chunk.
-
-    Attributes:
-        offset: Where it is in the file.
-        length: Bytes it takes there.
-        mask: A bit for each filter that was left out.
-    """
-
-    offset: int
-    length: int
-    mask: int
+_MAX_PLACES = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +46,7 @@ def read_chunks(
     fields: Fields,
     version: int,
     shape: tuple[int, ...],
+    limits: tuple[int | None, ...],
     width: int,
     filters: tuple[Filter, ...],
 ) -> Chunks:
@@ -63,6 +57,7 @@ def read_chunks(
         fields: The message, behind version and class.
         version: The message's version: 3, or one of the later ones, which are alike.
         shape: The dataset's shape.
+        limits: How large each dimension may become.
         width: Bytes of an element.
         filters: How the chunks are packed.
     """
@@ -84,7 +79,18 @@ def read_chunks(
     if count and version == 3:
         found = _from_tree(blocks, address, sizes, shape, grid)
     elif count:
-        found = _from_array(blocks, fields, flags, size, count, bool(filters))
+        kind = fields.number(1)
+        if kind == _SINGLE:
+            found = _single(blocks, fields, flags, size, count)
+        elif kind == _TREE:
+            fields.take(_PARAMETERS[_TREE])
+            found = _from_new_tree(blocks, fields.address(), size, grid, filtered=bool(filters))
+        else:
+            most = [
+                None if limit is None else -(-limit // step)
+                for limit, step in zip(limits, sizes, strict=False)
+            ]
+            found = _from_array(blocks, kind, fields, size, grid, most, filtered=bool(filters))
     stored: dict[int, Chunk] = {}
     used = 0
     ratio = MAX_RATIO if any(step.deflates for step in filters) else 1
@@ -120,55 +126,77 @@ def _from_tree(
             if at % step or at >= size:
                 raise blocks.corrupt("one of its chunks is out of place")
             number = number * steps + at // step
+        if fields.size():  # where in an element it begins; HDF5 itself takes such a chunk for missing
+            raise blocks.corrupt("one of its chunks is out of place")
         yield number, Chunk(blocks.base + address, length, mask)
 
 
-def _from_array(
-    blocks: Blocks, fields: Fields, flags: int, size: int, count: int, filtered: bool
-) -> Iterator[tuple[int, Chunk]]:
-    kind = fields.number(1)
-    if kind == _SINGLE:
-        length, mask = (fields.size(), fields.number(4)) if flags & 2 else (size, 0)
-        address = fields.address()
-        if count == 1 and address is not None:
-            yield 0, Chunk(blocks.base + address, length, mask)
-    elif kind == _IMPLICIT:
-        address = fields.address()
-        if address is not None:
-            yield from ((n, Chunk(blocks.base + address + n * size, size, 0)) for n in range(count))
-    elif kind == _FIXED:
-        fields.take(1)
-        yield from _from_fixed_array(blocks, fields.address(), size, count, filtered)
-    else:
-        raise blocks.unsupported(f"its chunks are listed in {_NAMES.get(kind, 'an unknown way')}")
+def _single(blocks: Blocks, fields: Fields, flags: int, size: int, count: int) -> Iterator[tuple[int, Chunk]]:
+    length, mask = (fields.size(), fields.number(4)) if flags & 2 else (size, 0)
+    address = fields.address()
+    if count == 1 and address is not None:
+        yield 0, Chunk(blocks.base + address, length, mask)
 
 
-def _from_fixed_array(
-    blocks: Blocks, header: int | None, size: int, count: int, filtered: bool
+def _from_new_tree(
+    blocks: Blocks, header: int | None, size: int, grid: tuple[int, ...], *, filtered: bool
 ) -> Iterator[tuple[int, Chunk]]:
-    """Entries in one run, or in pages of a power of two of them; a checksum follows each."""
+    """Each record has an address, the length and filters of a packed chunk, and its place in the grid."""
     if header is None:
         return
-    fields = blocks.fields(header, 24, b"FAHD")
-    fields.take(2)
-    width, page_bits, entries, block = fields.number(1), fields.number(1), fields.size(), fields.address()
-    if width != 8 and not (filtered and 12 < width <= 20):
-        raise blocks.corrupt("its list of chunks is damaged")
-    if entries != count or block is None or page_bits > 32:
-        raise blocks.corrupt("its list of chunks does not fit its shape")
-    blocks.fields(block, 14, b"FADB")
-    page = 1 << page_bits
-    at, pages = block + 14, -(-count // page)
-    if count > page:
-        at += -(-pages // 8) + 4
+    kind = _FILTERED_RECORD if filtered else _PLAIN_RECORD
+    for fields in records(blocks, header, (kind,)):
+        spare = fields.left - 8 - 8 * len(grid)
+        if spare != 0 and not (filtered and 4 < spare <= 12):
+            raise blocks.corrupt("its list of chunks is damaged")
+        address = fields.address()
+        length, mask = (fields.number(spare - 4), fields.number(4)) if spare else (size, 0)
+        number = 0
+        for steps in grid:
+            at = fields.size()
+            if at >= steps:
+                raise blocks.corrupt("one of its chunks is out of place")
+            number = number * steps + at
+        if address is not None:
+            yield number, Chunk(blocks.base + address, length, mask)
+
+
+def _from_array(
+    blocks: Blocks,
+    kind: int,
+    fields: Fields,
+    size: int,
+    grid: tuple[int, ...],
+    most: list[int | None],
+    *,
+    filtered: bool,
+) -> Iterator[tuple[int, Chunk]]:
+    """Chunks by an array of all that there may be: `most` along each dimension.
+
+    Places in it count row by row, but for a dimension without an end: that is the slowest.
+    """
+    endless = [axis for axis, steps in enumerate(most) if steps is None]
+    if kind not in _PARAMETERS or len(endless) != (kind == _EXTENSIBLE):
+        raise blocks.corrupt("its chunks are listed in a way that does not fit its shape")
+    fields.take(_PARAMETERS[kind])
+    header = fields.address()
+    order = endless + [axis for axis in range(len(grid)) if axis not in endless]
+    strides = [0] * len(grid)
+    total = 1
+    for axis in reversed(order):
+        strides[axis] = total
+        total *= most[axis] or 1
+    if total >= _MAX_PLACES:
+        raise blocks.corrupt("the shape that it may have is impossible")
+    whole = [math.prod(grid[axis + 1 :]) for axis in range(len(grid))]
+    places: Iterable[int] = range(math.prod(grid))
+    if strides != whole:
+        along = [range(0, steps * stride, stride) for steps, stride in zip(grid, strides, strict=True)]
+        places = map(sum, itertools.product(*along))
+    if kind == _IMPLICIT:
+        found = implicit_array(blocks, header, size, places)
+    elif kind == _FIXED:
+        found = fixed_array(blocks, header, size, total, places, filtered=filtered)
     else:
-        page = count
-    for first in range(0, count, page):
-        here = min(page, count - first)
-        run = blocks.fields(at, here * width)
-        at += here * width + 4
-        for number in range(first, first + here):
-            address = run.address()
-            length, mask = (run.number(width - 12), run.number(4)) if filtered else (size, 0)
-            if address is not None:
-                yield number, Chunk(blocks.base + address, length, mask)
+        found = extensible_array(blocks, header, size, places, filtered=filtered)
+    yield from ((number, chunk) for number, chunk in enumerate(found) if chunk is not None)

@@ -15,6 +15,7 @@ from torchgraft.formats.hdf5.chunk_index import Chunks
 from torchgraft.formats.hdf5.filters import unpack
 from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
 from torchgraft.storage.byte_file import ByteFile
+from torchgraft.storage.far_range import far_spans
 from torchgraft.tensors import DTYPE_BITS, Index, TensorRef
 
 if TYPE_CHECKING:
@@ -58,7 +59,10 @@ class Packed:
             sizes = tuple(
                 min(step, whole - at) for at, step, whole in zip(offsets, steps, self.shape, strict=True)
             )
-            yield Chunk(offsets, sizes, size, self.where, functools.partial(self._piece, number, sizes))
+            stored = self.chunks.stored[number]
+            spans = functools.partial(far_spans, self.file, stored.offset, stored.length)
+            open_piece = functools.partial(self._piece, number, sizes)
+            yield Chunk(offsets, sizes, size, self.where, open_piece, spans)
 
     def _piece(self, number: int, sizes: tuple[int, ...]) -> TensorRef:
         fetch = functools.partial(self._fetch, number, sizes)

@@ -11,7 +11,7 @@ from torchgraft.formats.hdf5.attributes import read_attributes
 from torchgraft.formats.hdf5.blocks import Blocks, Fields
 from torchgraft.formats.hdf5.chunk_index import read_chunks
 from torchgraft.formats.hdf5.chunks import Packed
-from torchgraft.formats.hdf5.datatypes import Datatype, read_dataspace, read_datatype
+from torchgraft.formats.hdf5.datatypes import Datatype, read_dataspace, read_datatype, read_limits
 from torchgraft.formats.hdf5.filters import read_filters
 from torchgraft.formats.hdf5.headers import DATASPACE, DATATYPE, EXTERNAL, FILTERS, LAYOUT, Message
 from torchgraft.formats.hdf5.heaps import GlobalHeap
@@ -80,7 +80,8 @@ def read_dataset(blocks: Blocks, address: int, header: Sequence[Message], heap: 
         return Dataset(path, f"{kind.what} of shape {list(shape or ())}", None)
     filters = read_filters(blocks, found[FILTERS]) if FILTERS in found else ()
     if way == _CHUNKED:
-        chunks = read_chunks(blocks, layout, version, shape, kind.size, filters)
+        limits = read_limits(found[DATASPACE], shape)
+        chunks = read_chunks(blocks, layout, version, shape, limits, kind.size, filters)
         packed = Packed(blocks.file, blocks.where, shape, kind.dtype, kind.big_endian, chunks)
         alias = f"{blocks.file.name}: chunks of {address}" if math.prod(shape) else None
         ref = replace(packed.tensor(), alias=alias)

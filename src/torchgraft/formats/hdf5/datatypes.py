@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torchgraft.formats.hdf5.blocks import Blocks, Fields
 from torchgraft.formats.hdf5.headers import Message
 
-__all__ = ["Datatype", "read_dataspace", "read_datatype"]
+__all__ = ["Datatype", "read_dataspace", "read_datatype", "read_limits"]
 
 _MAX_RANK = 32  # the format's own limit
 _MAX_SIZE = 1 << 62
@@ -107,6 +107,19 @@ def _truth(fields: Fields, version: int, count: int, size: int, depth: int) -> D
         if names == [b"FALSE", b"TRUE"] and fields.take(2) == b"\0\1":
             return Datatype("bool", size, "bool")
     return Datatype("enumerations", size)
+
+
+def read_limits(message: Message, shape: tuple[int, ...]) -> tuple[int | None, ...]:
+    """How large each dimension may become; `None`: without end. The message has given this shape."""
+    raw, rank = message.data, len(shape)
+    at = (8 if raw[0] == 1 else 4) + 8 * rank
+    if not raw[2] & 1:
+        return shape
+    limits = [int.from_bytes(raw[at + 8 * axis : at + 8 * axis + 8], "little") for axis in range(rank)]
+    return tuple(
+        None if limit == (1 << 64) - 1 else max(limit, size)
+        for limit, size in zip(limits, shape, strict=True)
+    )
 
 
 def read_dataspace(blocks: Blocks, message: Message) -> tuple[int, ...] | None:

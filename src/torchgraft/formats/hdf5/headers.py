@@ -74,6 +74,10 @@ def _read_new(blocks: Blocks, address: int) -> list[Message]:
         if place in seen:
             raise blocks.unsafe("its header continues in itself")
         seen.add(place)
+        if index:
+            blocks.verify(place, max(size - 4, 0))
+        else:
+            blocks.verify(address, place + size - address)
         block = blocks.fields(place, size) if not index else blocks.fields(place, max(size - 4, 0), b"OCHK")
         while block.left >= 4 + extra:
             kind, length, bits = block.number(1), block.number(2), block.number(1)

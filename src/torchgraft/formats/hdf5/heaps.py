@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torchgraft.formats.hdf5.blocks import Blocks, Fields
 
@@ -69,6 +69,7 @@ class FractalHeap:
         length_size: Bytes a length takes.
         root: Address of the first block or table.
         rows: Rows of the first table; 0 for a block.
+        summed: Whether blocks of objects have checksums; tables always have.
     """
 
     blocks: Blocks
@@ -79,14 +80,15 @@ class FractalHeap:
     length_size: int
     root: int
     rows: int
+    summed: bool
+    _verified: set[int] = field(default_factory=set, repr=False)
 
     @classmethod
     def read(cls, blocks: Blocks, address: int) -> FractalHeap:
         """The heap whose header is at an address."""
         fields = blocks.fields(address, 142, b"FRHP")
         fields.take(3)
-        filtered = fields.number(2)
-        fields.take(1)
+        filtered, flags = fields.number(2), fields.number(1)
         largest = fields.number(4)
         fields.take(96)
         width, start, direct = fields.number(2), fields.size(), fields.size()
@@ -95,13 +97,14 @@ class FractalHeap:
         root, rows = fields.address(), fields.number(2)
         if filtered:
             raise blocks.unsupported("its list of members is compressed")
+        blocks.verify(address, 142)
         sizes = (width, start, direct)
         if any(size <= 0 or size & size - 1 for size in sizes) or start > direct or bits > 64 or rows > 64:
             raise blocks.corrupt("the heap of its members is damaged")
         if root is None:
             raise blocks.corrupt("the heap of its members is empty")
         length_size = min((direct.bit_length() + 6) // 8, (max(largest, 1).bit_length() - 1) // 8 + 1)
-        return cls(blocks, width, start, direct, (bits + 7) // 8, length_size, root, rows)
+        return cls(blocks, width, start, direct, (bits + 7) // 8, length_size, root, rows, bool(flags & 2))
 
     def offset(self, identity: bytes) -> int:
         """Where in the heap an object is: later than those that were added before."""
@@ -116,8 +119,9 @@ class FractalHeap:
         if kind:
             raise self.blocks.unsupported("one of its members has a huge description")
         offset, length = fields.number(self.offset_size), fields.number(self.length_size)
-        address, rows = self.root, self.rows
+        address, rows, size = self.root, self.rows, self.start
         while rows:
+            self._verify(address, 13 + self.offset_size + 8 * rows * self.width)
             row, size = 0, self.start
             while row < rows and offset >= size * self.width:
                 offset -= size * self.width
@@ -133,4 +137,12 @@ class FractalHeap:
             if size <= self.direct:
                 break
             rows = size.bit_length() - (self.start * self.width).bit_length() + 1
+        if self.summed:
+            self._verify(address, size, without=13 + self.offset_size)
         return self.blocks.read(address + offset, length)
+
+    def _verify(self, address: int, length: int, *, without: int | None = None) -> None:
+        """Each block once; objects that share it are read one by one."""
+        if address not in self._verified:
+            self.blocks.verify(address, length, without=without)
+            self._verified.add(address)

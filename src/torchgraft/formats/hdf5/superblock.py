@@ -9,6 +9,7 @@ from torchgraft.storage.byte_file import ByteFile
 __all__ = ["find_superblock", "read_superblock"]
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
+_NEW_SIZE = 44
 _PLACES = (0, 512, 1024, 2048)
 """Before it may be a block of the user's own, as large as a power of two. Larger ones are not looked for."""
 
@@ -30,6 +31,8 @@ def read_superblock(file: ByteFile) -> tuple[Blocks, int]:
         raise blocks.unsupported(f"it has a superblock of version {version}")
     if version < 2:
         fields.take(4)
+    else:
+        blocks.verify(0, _NEW_SIZE)
     sizes = fields.number(1), fields.number(1)
     if sizes != (8, 8):
         raise blocks.unsupported(f"its addresses and lengths take {sizes[0]} and {sizes[1]} bytes")

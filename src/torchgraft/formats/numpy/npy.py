@@ -151,7 +151,11 @@ def _read(file: ByteFile) -> Container:
     header = read_header(lambda length: file.data[:length], file.name)
     tree = array("", file.name, header, file.size, _File(file))
     if not isinstance(tree, TensorRef):
-        raise CheckpointError(f"holds no numbers, but {str(tree)[:200]}", where=file.name)
+        raise CheckpointError(
+            f"holds no numbers, but {str(tree)[:200]}",
+            where=file.name,
+            hint="open the file that the weights were saved to",
+        )
     return Container(file.name, file.path, "npy", tree)
 
 

@@ -15,9 +15,9 @@ from torchgraft.formats.container import Container, ZipFormat
 from torchgraft.formats.numpy.npy import array
 from torchgraft.formats.numpy.npy_header import read_header
 from torchgraft.storage.byte_file import ByteFile
-from torchgraft.storage.far_range import FarBytes
+from torchgraft.storage.far_range import FarBytes, far_spans
 from torchgraft.storage.prefetching import prefetched
-from torchgraft.tensors import Far, Span, TensorRef
+from torchgraft.tensors import Span, TensorRef
 
 __all__ = ["NPZ"]
 
@@ -60,12 +60,11 @@ def _read(file: ByteFile, entries: Mapping[str, Entry]) -> Container:
 
 def _heads(file: ByteFile, entries: Collection[Entry]) -> list[Span]:
     """Where the arrays' headers are, when a request for each would take long."""
-    if not isinstance(file, Far):
-        return []
     return [
-        Span(file, entry.header, min(entry.header_size + _HEAD, entry.room))
+        span
         for entry in entries
         if entry.name.endswith(_SUFFIX)
+        for span in far_spans(file, entry.header, min(entry.header_size + _HEAD, entry.room))
     ]
 
 

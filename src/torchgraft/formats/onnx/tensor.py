@@ -9,9 +9,9 @@ from __future__ import annotations
 import functools
 import math
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from torchgraft.errors import CheckpointError, CorruptCheckpointError
+from torchgraft.errors import CheckpointError, CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.onnx.external import ExternalFiles
 from torchgraft.formats.onnx.protobuf import BYTES, FIXED32, FIXED64, VARINT, Field, Message, varint
 from torchgraft.formats.onnx.values import SUB_BYTE, from_sub_bytes, from_varints
@@ -44,6 +44,8 @@ _LIST_OF = {
 _INT32_DATA = 5  # every other dtype's
 _MAX_STRINGS, _MAX_STRING = 1000, 1000
 _MAX_SIZE = 1 << 62
+_MAX_PIECES = 1 << 20
+"""Every writer packs a list of values into one field; ones that are apart cost a hundred times their size."""
 
 
 @dataclass(slots=True)
@@ -82,14 +84,16 @@ def read_tensor_message(message: Message, start: int, end: int, where: str) -> T
         if number == 1:
             made.dims += _numbers(message, part, where)
             if len(made.dims) > 64:
-                raise CorruptCheckpointError("it has more than 64 dimensions", where=where)
+                raise CorruptCheckpointError(
+                    "it has more than 64 dimensions", where=_named(message, start, end, where)
+                )
         elif number == 2:
             message.expect(part, VARINT, where)
             made.code = part.value
         elif number == 3:
             raise CheckpointError(
                 "it is stored in segments, which no ONNX writer is known to do",
-                where=where,
+                where=_named(message, start, end, where),
                 hint="save it again",
             )
         elif number == 8:
@@ -97,7 +101,14 @@ def read_tensor_message(message: Message, start: int, end: int, where: str) -> T
         elif number == _RAW or number in _LISTS:
             if part.wire != BYTES:
                 message.expect(part, _LISTS.get(number, BYTES), where)
-            made.values.setdefault(number, array("q")).extend((part.start, part.end))
+            pieces = made.values.setdefault(number, array("q"))
+            pieces.extend((part.start, part.end))
+            if len(pieces) > 2 * _MAX_PIECES:
+                raise UnsafeCheckpointError(
+                    f"its values are stored in more than {_MAX_PIECES:,} pieces",
+                    where=where,
+                    hint="save it again",
+                )
         elif number == 6:
             if len(made.texts) < _MAX_STRINGS:
                 start, end = part.start, min(part.end, part.start + _MAX_STRING)
@@ -108,6 +119,12 @@ def read_tensor_message(message: Message, start: int, end: int, where: str) -> T
         elif number == 14:
             made.is_external = part.value == 1
     return made
+
+
+def _named(message: Message, start: int, end: int, where: str) -> str:
+    """The file and the tensor, whose name comes after most of what can be wrong with it."""
+    names = [message.text(part, where) for part in message.fields(start, end, where) if part.number == 8]
+    return f"{where}: {names[-1][:200]}" if names else where
 
 
 def lazy_tensor(said: TensorMessage, message: Message, external: ExternalFiles, where: str) -> object:
@@ -157,7 +174,10 @@ def lazy_tensor(said: TensorMessage, message: Message, external: ExternalFiles, 
     if varints:
         return from_varints(said.name, where, dtype, shape, load)
     storage = Storage(where, key, dtype, nbytes, load, far=far)
-    return stored_tensor(storage, dtype, 0, shape, contiguous_stride(shape), name=said.name)
+    ref = stored_tensor(storage, dtype, 0, shape, contiguous_stride(shape), name=said.name)
+    if said.is_external and ref.alias:  # two tensors may share what is outside
+        return replace(ref, alias=f"{key}:{dtype}:{shape}")
+    return ref
 
 
 def _check_values(said: TensorMessage, list_field: int, count: int, nbytes: int, where: str) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from torchgraft.formats.pickles.dtypes import is_dtype
 from torchgraft.formats.pickles.numpy_types import NUMPY_TYPES
 from torchgraft.formats.pickles.python_types import PYTHON_TYPES
-from torchgraft.formats.pickles.torch_types import TORCH_TYPES, is_dtype
+from torchgraft.formats.pickles.torch_types import TORCH_TYPES
 from torchgraft.formats.pickles.values import Global
 
 __all__ = ["find_name"]

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from torchgraft.formats.container import Placeholder
 from torchgraft.formats.pickles.values import Blob, Budget, Build, Global, OldText
 from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
+from torchgraft.storage.far_range import FarRange
 from torchgraft.tensors import DTYPE_BITS
 
 __all__ = ["NUMPY_ARRAY", "NUMPY_TYPES", "NumpyDtype", "describe", "finish_array"]
@@ -81,12 +82,14 @@ def _array(data: object, dtype: object, shape: object, fortran: bool, budget: Bu
     nbytes = data.size if isinstance(data, Blob) else len(data)
     if len(shape) > _MAX_DIMENSIONS or math.prod(shape) * DTYPE_BITS[name] // 8 != nbytes:
         raise ValueError(f"an array of shape {shape[:9]} and dtype {name} in {nbytes} bytes")
+    far: FarRange | None = None
     stride = contiguous_stride(shape[::-1])[::-1] if fortran else contiguous_stride(shape)
     if isinstance(data, Blob):
         key, load = f"{budget.nesting.prefix}array@{data.offset}", data.view
+        far = FarRange.of(data.file, data.offset)
     else:
         key, load = f"array#{id(data):x}", functools.partial(_copy, data)
-    storage = Storage(budget.where, key, name, nbytes, load, swapped=dtype.order == ">")
+    storage = Storage(budget.where, key, name, nbytes, load, dtype.order == ">", far)
     return stored_tensor(storage, name, 0, shape, stride)
 
 

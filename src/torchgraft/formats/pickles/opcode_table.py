@@ -32,4 +32,6 @@ def opcode(code: str) -> Callable[[Handler], Handler]:
 
 def number(m: Machine, at: int, width: int, *, signed: bool = False) -> int:
     """A whole number of `width` bytes."""
-    return int.from_bytes(m.take(at, width), "little", signed=signed)
+    if width < 0 or at + width > len(m.data):
+        raise IndexError(f"{width} bytes are announced")
+    return int.from_bytes(m.data[at : at + width], "little", signed=signed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from torchgraft.formats.pickles.torch_types import storage_dtype
+from torchgraft.formats.pickles.dtypes import storage_dtype
 from torchgraft.tensors import DTYPE_BITS
 
 __all__ = ["StorageId", "storage_id"]
@@ -17,6 +17,11 @@ class StorageId(NamedTuple):
     dtype: str
     numel: int
     view: tuple[str, int, int] | None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it is of a dtype that is known: else nothing tells how many bytes it takes."""
+        return self.dtype in DTYPE_BITS
 
     @property
     def nbytes(self) -> int:

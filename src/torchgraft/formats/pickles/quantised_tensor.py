@@ -1,17 +1,18 @@
 """Quantised tensors: whole numbers with a scale and a zero point, of the whole tensor or of each channel.
 
 They are made as PyTorch itself makes them when it loads a file; no public function takes stored numbers.
+Those that PyTorch can't copy are float32 here; see `unpacked_tensor.py`.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError
-from torchgraft.formats.stored_tensor import Storage, stored_tensor
+from torchgraft.formats.pickles.unpacked_tensor import PACKED, Scaling, dequantised_tensor, packed_numbers
+from torchgraft.formats.stored_tensor import Storage, contiguous_stride, stored_tensor
 from torchgraft.tensors import Index, Span, TensorRef
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ __all__ = ["PerChannel", "PerTensor", "quantised_tensor"]
 
 _STORED = {"qint8": "int8", "quint8": "uint8", "qint32": "int32"}
 _INT64 = 1 << 63
+_ZERO_POINTS = {"qint8": (-128, 127), "quint8": (0, 255), "qint32": (-(1 << 31), (1 << 31) - 1)}
+_MAX_SCALE = 3.4028234663852886e38  # PyTorch computes in float32
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +49,23 @@ def quantised_tensor(
     shape: tuple[int, ...],
     stride: tuple[int, ...],
     quantiser: PerTensor | PerChannel,
-) -> TensorRef:
+) -> TensorRef | None:
     """A lazy quantised tensor that looks into a storage of a quantised dtype; see `stored_tensor`.
+
+    `None` for a part of a tensor of 4 or 2 bits an element: PyTorch itself gets such wrong.
 
     Raises:
         CorruptCheckpointError: It does not lie within the storage, or its quantiser does not fit it.
     """
     where = storage.where
-    stored = _STORED.get(storage.dtype)
-    if stored is None:
+    if storage.dtype in PACKED:
+        if offset or stride != contiguous_stride(shape):
+            return None
+        numbers = packed_numbers(storage, shape)
+    elif storage.dtype in _STORED:
+        numbers = stored_tensor(storage, _STORED[storage.dtype], offset, shape, stride)
+    else:
         raise CorruptCheckpointError(f"a quantised tensor over a storage of {storage.dtype}", where=where)
-    numbers = stored_tensor(storage, stored, offset, shape, stride)
     if isinstance(quantiser, PerChannel):
         axis, scales, zeros = quantiser.axis, quantiser.scales, quantiser.zero_points
         channels = shape[axis : axis + 1] if 0 <= axis < len(shape) else None
@@ -68,11 +77,21 @@ def quantised_tensor(
             raise CorruptCheckpointError(
                 f"scales of {scales.dtype} with zero points of {zeros.dtype}", where=where
             )
-    elif not (-_INT64 <= quantiser.zero_point < _INT64 and math.isfinite(quantiser.scale)):
+        if storage.dtype in PACKED or zeros.dtype == "float32":
+            return dequantised_tensor(numbers, Scaling(scales, zeros, axis))
+    elif not (_fits(storage.dtype, quantiser.zero_point) and abs(quantiser.scale) <= _MAX_SCALE):
         raise CorruptCheckpointError("the scale or zero point of a tensor is impossible", where=where)
+    elif storage.dtype in PACKED:
+        return dequantised_tensor(numbers, Scaling(quantiser.scale, quantiser.zero_point))
     view = _Quantised(where, numbers, storage.dtype, quantiser)
     alias = f"{numbers.alias}:{storage.dtype}:{_identity(quantiser)}" if numbers.alias else None
     return TensorRef("", shape, storage.dtype, fetch=view.fetch, alias=alias, spans=view.spans)
+
+
+def _fits(dtype: str, zero_point: int) -> bool:
+    """Whether PyTorch computes with this zero point; with another it raises an error when values are read."""
+    low, high = _ZERO_POINTS.get(dtype, (-_INT64, _INT64 - 1))
+    return low <= zero_point <= high
 
 
 def _identity(quantiser: PerTensor | PerChannel) -> str:
@@ -112,13 +131,17 @@ class _Quantised:
             )
             return _over(empty, numbers)
         scales, zeros = self.quantiser.scales.fetch(...), self.quantiser.zero_points.fetch(...)
-        if zeros.is_floating_point():
-            raise CheckpointError(
-                "a quantised tensor whose zero points are fractions can't be read: PyTorch can't copy such",
-                where=self.where,
-                hint="torch.load the file, and take its .dequantize()",
-            )
         axis = self.quantiser.axis
+        if scales.numel() and not (
+            bool((scales.abs() <= _MAX_SCALE).all())
+            and _fits(self.dtype, int(zeros.min()))
+            and _fits(self.dtype, int(zeros.max()))
+        ):
+            raise CorruptCheckpointError(
+                "scales or zero points of a tensor's channels are impossible",
+                where=self.where,
+                hint="download or save it again",
+            )
         if index is not ...:
             scales, zeros, axis = self._channels(scales, zeros, index)
         if axis < 0:

@@ -12,6 +12,8 @@ from torchgraft.formats.pickles.values import OldText
 
 __all__: list[str] = []
 
+_SET = 10  # a set of one number takes five bytes in a pickle, and hundreds in memory
+
 _MAX_INT_BYTES = 1024
 _MAX_DIGITS = 2400
 
@@ -50,7 +52,13 @@ _constant("N", None)
 _constant("\x88", True)
 _empty("]", list)
 _empty("}", dict)
-_empty("\x8f", set)
+
+
+@opcode("\x8f")
+def _empty_set(m: Machine, at: int) -> int:
+    m.budget.spend(_SET, "it holds far more sets than honest files of its size")
+    m.stack.append(set())
+    return at
 
 
 def _integer(code: str, width: int, *, signed: bool) -> None:

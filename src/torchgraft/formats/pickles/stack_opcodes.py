@@ -7,7 +7,7 @@ from torchgraft.formats.pickles.machine import Machine
 from torchgraft.formats.pickles.opcode_table import number, opcode
 from torchgraft.formats.pickles.values import as_key
 
-__all__: list[str] = []
+__all__ = ["set_items"]
 
 
 @opcode("0")
@@ -75,7 +75,7 @@ def _list(m: Machine, at: int) -> int:
 def _dict(m: Machine, at: int) -> int:
     items = m.pop_mark()
     made: dict[object, object] = {}
-    _set_items(m, made, items)
+    set_items(m, made, items)
     m.stack.append(made)
     return at
 
@@ -103,14 +103,14 @@ def _appends(m: Machine, at: int) -> int:
 @opcode("s")
 def _set_item(m: Machine, at: int) -> int:
     value, key = m.stack.pop(), m.stack.pop()
-    _set_items(m, m.stack[-1], [key, value])
+    set_items(m, m.stack[-1], [key, value])
     return at
 
 
 @opcode("u")
 def _set_items_op(m: Machine, at: int) -> int:
     items = m.pop_mark()
-    _set_items(m, m.stack[-1], items)
+    set_items(m, m.stack[-1], items)
     return at
 
 
@@ -135,7 +135,8 @@ def _extend(target: object, items: list[object]) -> None:
         raise TypeError(f"a {type(target).__name__} takes no items")
 
 
-def _set_items(m: Machine, target: object, items: list[object]) -> None:
+def set_items(m: Machine, target: object, items: list[object]) -> None:
+    """Put keys and values, one after the other, into a dict or what is like one."""
     if len(items) % 2:
         raise ValueError("a key without a value")
     if isinstance(target, Placeholder) and (target.items is None or isinstance(target.items, dict)):
@@ -143,5 +144,8 @@ def _set_items(m: Machine, target: object, items: list[object]) -> None:
         target = target.items
     if not isinstance(target, dict):
         raise TypeError(f"a {type(target).__name__} takes no keys")
+    if len(items) == 2 and type(items[0]) is str:
+        target[items[0]] = items[1]
+        return
     for key, value in zip(items[::2], items[1::2], strict=True):
         target[key if type(key) is str else as_key(key, m.budget)] = value

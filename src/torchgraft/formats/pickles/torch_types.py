@@ -2,79 +2,60 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 
 from torchgraft.formats.container import Placeholder
 from torchgraft.formats.pickles.derived_tensor import converted, without_values
+from torchgraft.formats.pickles.dtypes import DTYPE_ALIASES
 from torchgraft.formats.pickles.quantised_tensor import PerChannel, PerTensor, quantised_tensor
 from torchgraft.formats.pickles.sparse_tensor import LAYOUTS, sparse_tensor
+from torchgraft.formats.pickles.unpacked_tensor import PACKED
 from torchgraft.formats.pickles.values import Blob, Budget, Build, Global, apply_call
+from torchgraft.formats.pickles.wrapper_tensor import jagged_tensor, nested_tensor, wrapper_tensor
 from torchgraft.formats.stored_tensor import Storage, stored_tensor
 from torchgraft.tensors import DTYPE_BITS, TensorRef
 
-__all__ = ["TORCH_TYPES", "is_dtype", "storage_dtype"]
+__all__ = ["TORCH_TYPES"]
 
-_STORAGE_DTYPES = {
-    "DoubleStorage": "float64", "FloatStorage": "float32", "HalfStorage": "float16",
-    "BFloat16Storage": "bfloat16",
-    "LongStorage": "int64", "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8",
-    "ByteStorage": "uint8", "BoolStorage": "bool",
-    "ComplexDoubleStorage": "complex128", "ComplexFloatStorage": "complex64",
-    "QInt8Storage": "qint8", "QUInt8Storage": "quint8", "QInt32Storage": "qint32", "UntypedStorage": "uint8",
-}  # fmt: skip
-
-_DTYPE_ALIASES = {
-    "float": "float32", "double": "float64", "half": "float16", "cfloat": "complex64",
-    "cdouble": "complex128",
-    "int": "int32", "long": "int64", "short": "int16",
-}  # fmt: skip
+_TENSOR = 40  # a tensor takes 60 bytes or more in a pickle that PyTorch writes
+_TENSORS = "it holds far more tensors than honest files of its size"
+_REBUILD_JAGGED = "torch.nested._internal.nested_tensor._rebuild_njt"
 
 
-def is_dtype(name: str) -> bool:
-    """Whether `torch.<name>` is a dtype."""
-    return name in DTYPE_BITS or name in _DTYPE_ALIASES
-
-
-def storage_dtype(storage_class: object) -> str:
-    """The dtype of the elements of a storage class, such as `torch.FloatStorage` or `torch.cuda.HalfStorage`.
-
-    Raises:
-        ValueError: It is no storage class, or one of a dtype that is not supported.
-    """
-    if isinstance(storage_class, Global):
-        dtype = _dtype_of(storage_class.name)
-        if dtype is not None:
-            return dtype
-    name = storage_class.name[:200] if isinstance(storage_class, Global) else type(storage_class).__name__
-    raise ValueError(f"{name} is not a storage that is known")
-
-
-@functools.lru_cache(maxsize=64)
-def _dtype_of(storage_class: str) -> str | None:
-    return (
-        _STORAGE_DTYPES.get(storage_class.rpartition(".")[2]) if storage_class.startswith("torch.") else None
-    )
-
-
-def _tensor(args: tuple[object, ...], _budget: Budget) -> object:
+def _tensor(args: tuple[object, ...], budget: Budget) -> object:
     """`_rebuild_tensor(storage, offset, shape, stride)` and `…_v2(…, requires_grad, hooks, metadata)`."""
     if len(args) < 4 or not isinstance(args[0], Storage):
         return NotImplemented
+    budget.spend(_TENSOR, _TENSORS)
     return _make(args[0], args[0].dtype, args[1:4], args[6] if len(args) > 6 else None)
 
 
-def _tensor_v3(args: tuple[object, ...], _budget: Budget) -> object:
+def _tensor_v3(args: tuple[object, ...], budget: Budget) -> object:
     """`_rebuild_tensor_v3(storage, offset, shape, stride, requires_grad, hooks, dtype, metadata)`."""
-    if len(args) < 7 or not isinstance(args[0], Storage) or not isinstance(args[6], str):
+    if len(args) < 7 or not isinstance(args[0], Storage):
+        return NotImplemented
+    budget.spend(_TENSOR, _TENSORS)
+    if isinstance(args[6], Global):
+        return _of_unknown_dtype(args[0], args[6].name, args[2])
+    if not isinstance(args[6], str):
         return NotImplemented
     dtype = args[6].removeprefix("torch.")
-    return _make(args[0], _DTYPE_ALIASES.get(dtype, dtype), args[1:4], args[7] if len(args) > 7 else None)
+    return _make(args[0], DTYPE_ALIASES.get(dtype, dtype), args[1:4], args[7] if len(args) > 7 else None)
+
+
+def _of_unknown_dtype(storage: Storage, dtype: str, shape: object) -> Placeholder:
+    """A tensor whose elements are nothing that is known, and the bytes that it looks into."""
+    parts = {"bytes": stored_tensor(storage, "uint8", 0, (storage.nbytes,), (1,))}
+    state = {"dtype": dtype[:100], "shape": shape, **parts}
+    why = f"its dtype, {dtype[:100]}, is not known here"
+    return Placeholder("torch.Tensor", state=state, why=why, tensors=parts)
 
 
 def _make(storage: Storage, dtype: str, view: tuple[object, ...], metadata: object) -> object:
     offset, shape, stride = view
-    if dtype not in DTYPE_BITS or dtype.startswith("q"):
+    if dtype not in DTYPE_BITS:
+        return _of_unknown_dtype(storage, dtype, shape)
+    if dtype.startswith("q"):
         return NotImplemented
     if not isinstance(offset, int) or not isinstance(shape, tuple) or not isinstance(stride, tuple):
         raise TypeError("a tensor without a shape")
@@ -86,7 +67,26 @@ def _make(storage: Storage, dtype: str, view: tuple[object, ...], metadata: obje
 
 def _first(args: tuple[object, ...], _budget: Budget) -> object:
     """A parameter: the tensor itself."""
-    return args[0] if args and isinstance(args[0], TensorRef) else NotImplemented
+    if not args:
+        return NotImplemented
+    made = args[0]
+    is_tensor = isinstance(made, TensorRef) or (isinstance(made, Placeholder) and made.tensors is not None)
+    return made if is_tensor else NotImplemented
+
+
+def _without_shape(name: str) -> Build:
+    """`(requires_grad)`: a parameter or buffer of a lazy module that has not seen an input."""
+
+    def build(args: tuple[object, ...], _budget: Budget) -> object:
+        return Placeholder(name, args, why="it has no shape yet: its module is a lazy one that has not run")
+
+    return build
+
+
+def _nested(args: tuple[object, ...], _budget: Budget) -> object:
+    """`_rebuild_nested_tensor(buffer, sizes, strides, offsets)`."""
+    made = nested_tensor(args)
+    return NotImplemented if made is None else made
 
 
 def _from_device(args: tuple[object, ...], _budget: Budget) -> object:
@@ -102,27 +102,35 @@ def _meta(args: tuple[object, ...], budget: Budget) -> object:
     if len(args) != 4 or not isinstance(args[0], str) or not isinstance(args[1], tuple):
         return NotImplemented
     dtype = args[0].removeprefix("torch.")
-    return without_values(args[1], dtype, where=budget.where) if dtype in DTYPE_BITS else NotImplemented
+    known = dtype in DTYPE_BITS and dtype not in PACKED
+    return without_values(args[1], dtype, where=budget.where) if known else NotImplemented
 
 
 def _quantised(args: tuple[object, ...], _budget: Budget) -> object:
     """`(storage, offset, size, stride, (scheme, scale, zero point), …)`, or with scales and an axis."""
     match args:
-        case (Storage() as storage, int(offset), tuple(size), tuple(stride), tuple(quantiser), *_):
+        case (Storage() as storage, int(offset), tuple(size), tuple(stride), tuple(described), *_):
             pass
         case _:
             return NotImplemented
-    match quantiser:
+    quantiser: PerTensor | PerChannel
+    match described:
         case (Global(name="torch.per_tensor_affine"), float() | int() as scale, int(zero_point)):
-            return quantised_tensor(storage, offset, size, stride, PerTensor(float(scale), zero_point))
+            quantiser = PerTensor(float(scale), zero_point)
         case (
             Global(name="torch.per_channel_affine" | "torch.per_channel_affine_float_qparams"),
             TensorRef() as scales,
             TensorRef() as zero_points,
             int(axis),
         ):
-            return quantised_tensor(storage, offset, size, stride, PerChannel(scales, zero_points, axis))
-    return NotImplemented
+            quantiser = PerChannel(scales, zero_points, axis)
+        case _:
+            return NotImplemented
+    made = quantised_tensor(storage, offset, size, stride, quantiser)
+    if made is None:
+        why = f"a part of a tensor of {storage.dtype}, of which PyTorch itself can't tell the values"
+        return Placeholder("torch._utils._rebuild_qtensor", args, why=why)
+    return made
 
 
 def _sparse(args: tuple[object, ...], budget: Budget) -> object:
@@ -178,9 +186,10 @@ def _from_type(args: tuple[object, ...], budget: Budget) -> object:
     made = apply_call(args[0], args[2], budget)
     if isinstance(made, TensorRef):
         return made
-    # A subclass that only wraps other tensors (a DTensor): they are in its state.
     cls = args[1].name if isinstance(args[1], Global) else "torch.Tensor"
-    return Placeholder(cls, args[2] if isinstance(args[2], tuple) else (), state=args[3])
+    inner = args[2] if isinstance(args[2], tuple) else ()
+    jagged = jagged_tensor(cls, inner) if args[0].name == _REBUILD_JAGGED else None
+    return jagged or wrapper_tensor(cls, inner, args[3], budget)
 
 
 def _size(args: tuple[object, ...], budget: Budget) -> object:
@@ -203,6 +212,7 @@ TORCH_TYPES: dict[str, Build] = {
     "torch._utils._rebuild_tensor": _tensor,
     "torch._utils._rebuild_tensor_v2": _tensor,
     "torch._utils._rebuild_tensor_v3": _tensor_v3,
+    "torch._utils._rebuild_nested_tensor": _nested,
     "torch._utils._rebuild_parameter": _first,
     "torch._utils._rebuild_parameter_with_state": _first,
     "torch._utils._rebuild_device_tensor_from_cpu_tensor": _from_device,
@@ -227,6 +237,13 @@ TORCH_TYPES: dict[str, Build] = {
         )
     },
     "torch.nn.parameter.Parameter": _first,
+    **{
+        name: _without_shape(name)
+        for name in (
+            "torch.nn.parameter.UninitializedBuffer",
+            "torch.nn.parameter.UninitializedParameter",
+        )
+    },
     "torch.serialization._get_layout": _layout,
     "torch.storage._load_from_bytes": _nested_file,
 }

@@ -15,6 +15,7 @@ __all__ = ["Blob", "Budget", "Build", "Global", "Nesting", "OldText", "apply_cal
 
 _INT64 = 1 << 63
 _MAX_TUPLE = 16
+_MAX_ALIKE = 16
 
 
 class Nesting(NamedTuple):
@@ -55,22 +56,33 @@ class OldText(str):
 class Budget:
     """How many items a pickle may have copied: each appears in the file once, so a few more than its bytes.
 
-    Without it a short pickle could copy one long list over and over.
+    Without it a short pickle could copy one long list over and over. What takes far more memory than its
+    bytes in the file, as a set or a tensor does, costs as many items as it takes bytes in an honest file.
     """
 
     __slots__ = ("left", "nesting", "tuple_keys", "where")
 
     def __init__(self, size: int, where: str, nesting: Nesting) -> None:
         self.left = size + 1_000_000
-        self.tuple_keys = 20_000
+        self.tuple_keys: dict[int, list[object]] = {}
         self.where = where
         self.nesting = nesting
 
-    def spend(self, items: int) -> None:
+    def spend(self, items: int, what: str = "it copies its contents over and over") -> None:
         """Raises `UnsafeCheckpointError` when the budget is used up."""
         self.left -= items
         if self.left < 0:
-            raise UnsafeCheckpointError("it copies its contents over and over", where=self.where)
+            raise UnsafeCheckpointError(what, where=self.where)
+
+    def admits(self, key: tuple[object, ...]) -> bool:
+        """Whether few other tuples have this one's hash; otherwise dicts of them would take hours to fill."""
+        alike = self.tuple_keys.setdefault(hash(key), [])
+        if key in alike:
+            return True
+        if len(alike) < _MAX_ALIKE:
+            alike.append(key)
+            return True
+        return False
 
 
 Build: TypeAlias = Callable[[tuple[object, ...], Budget], object]
@@ -109,8 +121,8 @@ def apply_call(target: object, args: object, budget: Budget) -> object:
 def as_key(value: object, budget: Budget) -> object:
     """The value, when it can be a dict's key cheaply; else a placeholder around it.
 
-    Hashes of strings are salted; those of large numbers and of tuples of numbers are not, so a file
-    could make them all collide.
+    Hashes of strings are salted; those of large numbers and of tuples with numbers in them are not, so a
+    file could make them all collide: every tuple of -1 and -2 has the hash of the others of its length.
     """
     kind = type(value)
     if kind is str or kind is bool or value is None or kind is bytes or kind is float:
@@ -119,11 +131,13 @@ def as_key(value: object, budget: Budget) -> object:
         return value if -_INT64 <= value < _INT64 else Placeholder("builtins.int", (value,))
     if isinstance(value, OldText):
         return str(value)
-    if isinstance(value, tuple) and len(value) <= _MAX_TUPLE and all(map(_is_scalar, value)):
-        if not any(isinstance(item, str) for item in value):
-            budget.tuple_keys -= 1
-        if budget.tuple_keys >= 0:
-            return value
+    if (
+        isinstance(value, tuple)
+        and len(value) <= _MAX_TUPLE
+        and all(map(_is_scalar, value))
+        and budget.admits(value)
+    ):
+        return value
     if isinstance(value, (Placeholder, Global)):
         return value  # by identity
     if isinstance(value, TensorRef):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.archives.inflated import Inflated
@@ -60,7 +61,8 @@ def _read(file: ByteFile, entries: Mapping[str, Entry]) -> Container:
 
 def _read_weights(entries: Mapping[str, Entry], name: str, inflated: Inflated) -> dict[str, object]:
     where = f"{entries[name].file.name}: {name}"
-    config = read_json_table(_as_file(entries[name]), max_bytes=_MAX_LIST).get("config")
+    listed = _as_file(replace(entries[name], verify=True))  # small, and a wrong name or shape is not seen
+    config = read_json_table(listed, max_bytes=_MAX_LIST).get("config")
     if not isinstance(config, dict):
         raise CorruptCheckpointError("the list of weights is missing", where=where)
     folder = name.rpartition("/")[0]
@@ -73,7 +75,7 @@ def _read_weights(entries: Mapping[str, Entry], name: str, inflated: Inflated) -
                 entry, pickled, meta = None, False, None
         if entry is None:
             raise CorruptCheckpointError(f"the entry of {key[:200]!r} is missing", where=where)
-        tree[key] = _read_saved(entry, path) if pickled else _tensor(entry, meta, inflated, key)
+        tree[key] = _pickled(entry, path, key) if pickled else _tensor(entry, meta, inflated, key)
     return tree
 
 
@@ -99,6 +101,15 @@ def _tensor(entry: Entry, meta: object, inflated: Inflated, key: str) -> TensorR
     return stored_tensor(storage, dtype, offset, shape, stride, name=key)
 
 
+def _pickled(entry: Entry, name: str, key: str) -> TensorRef:
+    value = _read_saved(entry, name)
+    if not isinstance(value, TensorRef):
+        raise CorruptCheckpointError(
+            f"{key[:200]!r} is said to be a tensor, and is none", where=f"{entry.file.name}: {entry.name}"
+        )
+    return value
+
+
 def _numbers(values: list[object]) -> tuple[int, ...] | None:
     found = [
         value["as_int"] for value in values if isinstance(value, dict) and type(value.get("as_int")) is int
@@ -117,6 +128,8 @@ def _read_saved(entry: Entry, name: str) -> object:
 def _as_file(entry: Entry) -> ByteFile:
     """An entry as a file: where it is when it is stored as it is, else in memory."""
     if not entry.deflated:
+        if entry.verify:
+            entry.part(0, 0)  # holds the whole entry against its checksum
         return FilePart(entry.file, entry.offset, entry.size, entry.name)
     where = f"{entry.file.name}: {entry.name}"
     if entry.size > _MAX_INFLATED:

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from torchgraft.storage.byte_file import ByteFile
-from torchgraft.tensors import Far, Span
+from torchgraft.storage.far_range import far_spans
+from torchgraft.tensors import Span
 
 __all__ = ["FarStorage"]
 
@@ -43,11 +44,10 @@ class FarStorage:
 
     def spans(self, begin: int, length: int) -> tuple[Span, ...]:
         """What `part` will ask for."""
-        assert isinstance(self.file, Far)
         place, at = self.place(), self.start + begin
         if at <= _NEAR:
-            return (Span(self.file, place - 8, 8 + at + length),)
-        return Span(self.file, place - 8, 8), Span(self.file, place + at, length)
+            return far_spans(self.file, place - 8, 8 + at + length)
+        return far_spans(self.file, place - 8, 8) + far_spans(self.file, place + at, length)
 
     def _check(self, count: memoryview) -> None:
         self.check(count)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import functools
+import mmap
+from collections.abc import Sequence
 from typing import Literal
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError
 from torchgraft.formats.container import Container, Format
 from torchgraft.formats.pickles import read_pickle
 from torchgraft.formats.pickles.persistent import StorageId, storage_id
+from torchgraft.formats.pickles.tensor_runs import TensorRuns
 from torchgraft.formats.pickles.values import Nesting
+from torchgraft.formats.stored_run import Form
 from torchgraft.formats.stored_tensor import Storage
 from torchgraft.formats.torch.legacy_far import FarStorage
 from torchgraft.storage.byte_file import ByteFile
-from torchgraft.tensors import DTYPE_BITS, Far
+from torchgraft.storage.far_range import is_far
+from torchgraft.tensors import DTYPE_BITS
 
 __all__ = ["TORCH_LEGACY", "read_legacy"]
 
@@ -43,7 +48,13 @@ def read_legacy(file: ByteFile, nesting: Nesting = _TOP) -> Container:
     swapped = isinstance(machine, dict) and machine.get("little_endian") is False
     storages = _Storages(file, nesting.prefix, swapped=swapped)
     tree, at = read_pickle(
-        file.data, where=where, start=at, persistent=storages.find, file=file, nesting=nesting
+        file.data,
+        where=where,
+        start=at,
+        persistent=storages.find,
+        file=file,
+        nesting=nesting,
+        runs=TensorRuns(storages, file.data) if isinstance(file.data, mmap.mmap) else None,
     )
     keys, at = read_pickle(file.data, where=where, start=at)
     storages.locate(keys, at)
@@ -57,7 +68,7 @@ class _Storages:
         self._file = file
         self._prefix = prefix
         self._swapped = swapped
-        self._is_far = file.path is None and isinstance(file, Far)
+        self._is_far = is_far(file)
         self._ids: dict[str, StorageId] = {}
         self._known: dict[tuple[object, ...], Storage] = {}
         self._places: dict[str, int] = {}
@@ -66,6 +77,25 @@ class _Storages:
         wanted = storage_id(key)
         if not isinstance(wanted, StorageId):
             return wanted
+        if not wanted.is_known:
+            raise ValueError(f"torch.{wanted.dtype} is not a storage that is known: its length can't be told")
+        return self._find(wanted)
+
+    def label(self, keys: Sequence[str], forms: Sequence[Form]) -> tuple[str, str] | None:
+        """See `RunStorages`: of storages that have not been met yet."""
+        met = {
+            key: StorageId(key, form.dtype, form.numel, None) for key, form in zip(keys, forms, strict=True)
+        }
+        if len(met) < len(keys) or not self._ids.keys().isdisjoint(met):
+            return None
+        self._ids.update(met)
+        return f"{self._file.name}: storage ", f":{self._prefix}"
+
+    def of_form(self, key: str, form: Form) -> Storage:
+        """See `RunStorages`."""
+        return self._find(StorageId(key, form.dtype, form.numel, None))
+
+    def _find(self, wanted: StorageId) -> Storage:
         first = self._ids.setdefault(wanted.key, wanted)
         if (first.dtype, first.numel) != (wanted.dtype, wanted.numel):
             raise ValueError(f"storage {wanted.key[:100]!r} is described in two ways")

@@ -10,9 +10,10 @@ from torchgraft.errors import CorruptCheckpointError
 from torchgraft.formats.archives.tar_members import first_name, is_tar, read_members
 from torchgraft.formats.container import Container, Format
 from torchgraft.formats.pickles import read_pickle
-from torchgraft.formats.pickles.torch_types import storage_dtype
+from torchgraft.formats.pickles.dtypes import storage_dtype
 from torchgraft.formats.stored_tensor import Storage, stored_tensor
 from torchgraft.storage.byte_file import ByteFile
+from torchgraft.storage.far_range import FarRange
 from torchgraft.storage.part import FilePart
 from torchgraft.tensors import DTYPE_BITS, TensorRef
 
@@ -70,10 +71,15 @@ def _read_storages(part: FilePart, *, swapped: bool) -> dict[int, Storage]:
         key, dtype = _key(entry[0]), _dtype(entry[2], part.name)
         numel = int.from_bytes(part.view(at, 8), "big" if swapped else "little", signed=True)
         nbytes = numel * DTYPE_BITS[dtype] // 8
-        part.view(at + 8, nbytes).release()
+        if at + 8 + nbytes > part.size or nbytes < 0:
+            raise CorruptCheckpointError(
+                f"storage {key} takes {nbytes} bytes at {at + 8}, but it has {part.size}",
+                where=part.name,
+                hint="the file may be truncated: download it again",
+            )
         where = f"{part.name}: storage {key}"
         load = functools.partial(part.view, at + 8, nbytes)
-        storages[key] = Storage(where, str(key), dtype, nbytes, load, swapped)
+        storages[key] = Storage(where, str(key), dtype, nbytes, load, swapped, FarRange.of(part, at + 8))
         at += 8 + nbytes
     views, _ = read_pickle(part.data, where=part.name, start=at)
     if not isinstance(views, (list, tuple)):
@@ -93,8 +99,9 @@ def _part_of(root: Storage, offset: int, numel: int) -> Storage:
     if not 0 <= begin <= end <= root.nbytes:
         raise CorruptCheckpointError("a part of it reaches beyond it", where=root.where)
     key = f"{root.key}+{offset}"
+    far = FarRange.of(root.far.file, root.far.offset + begin) if isinstance(root.far, FarRange) else None
     return Storage(
-        root.where, key, root.dtype, end - begin, lambda: root.load()[begin:end], swapped=root.swapped
+        root.where, key, root.dtype, end - begin, lambda: root.load()[begin:end], root.swapped, far
     )
 
 
@@ -142,9 +149,12 @@ def _is_new(key: object, known: Mapping[int, object]) -> bool:
 
 def _dtype(storage_class: object, where: str) -> str:
     try:
-        return storage_dtype(storage_class)
+        dtype = storage_dtype(storage_class)
     except ValueError as error:
         raise CorruptCheckpointError(str(error), where=where) from error
+    if dtype not in DTYPE_BITS:
+        raise CorruptCheckpointError(f"torch.{dtype} is not a storage that is known", where=where)
+    return dtype
 
 
 TORCH_TAR = Format("torch tar", _recognise, _read)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import functools
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.archives.inflated import Inflated
 from torchgraft.formats.archives.zip_directory import Entry
+from torchgraft.formats.archives.zip_table import ZipTable
 from torchgraft.formats.container import Container, ZipFormat
 from torchgraft.formats.pickles import read_pickle
 from torchgraft.formats.pickles.persistent import StorageId, storage_id
+from torchgraft.formats.pickles.tensor_runs import TensorRuns
 from torchgraft.formats.pickles.values import Nesting
+from torchgraft.formats.stored_run import Form
 from torchgraft.formats.stored_tensor import Storage
 from torchgraft.storage.byte_file import ByteFile
 from torchgraft.storage.memory import MemoryFile
@@ -23,8 +26,8 @@ from torchgraft.tensors import DTYPE_BITS
 __all__ = ["TORCH_ZIP", "find_root", "read_archive", "read_archive_pickle"]
 
 _TOP = Nesting()
-_MAX_INFLATED_PICKLE = 1 << 24
-_HONEST_RATIO = 64  # pickles of tensors are repetitive, but not endlessly so
+_MAX_INFLATED_PICKLE = 1 << 19
+_HONEST_RATIO = 16  # pickles of thousands of tensors deflate to a quarter, or to an eleventh in protocol 4
 
 
 def _recognise(names: Collection[str]) -> bool:
@@ -40,7 +43,7 @@ def read_archive(file: ByteFile, entries: Mapping[str, Entry], nesting: Nesting 
 
 def find_root(entries: Mapping[str, Entry], where: str) -> str:
     """The folder that all of the archive is in, with a slash at the end, or nothing."""
-    roots = [name.removesuffix("data.pkl") for name in entries if name.count("/") < 2 and _is_pickle(name)]
+    roots = [name.removesuffix("data.pkl") for name in entries if _is_pickle(name) and name.count("/") < 2]
     if len(roots) != 1:
         raise CorruptCheckpointError(f"the archive has {len(roots)} data.pkl", where=where)
     return roots[0]
@@ -72,7 +75,14 @@ def read_archive_pickle(
         else FilePart(file, pickle.offset, pickle.size, pickle.name)
     )
     storages = _Storages(entries, f"{root}{name}/", nesting.prefix, swapped=swapped)
-    tree, _ = read_pickle(data, where=where, persistent=storages.find, file=source, nesting=nesting)
+    tree, _ = read_pickle(
+        data,
+        where=where,
+        persistent=storages.find,
+        file=source,
+        nesting=nesting,
+        runs=TensorRuns(storages, data),
+    )
     return tree
 
 
@@ -98,30 +108,67 @@ class _Storages:
         self._swapped = swapped
         self._inflated = Inflated()
         self._known: dict[str, Storage] = {}
+        self._unread: dict[str, Form] = {}
 
     def find(self, key: object) -> object:
         wanted = storage_id(key)
         if not isinstance(wanted, StorageId):
             return wanted
+        return self._find(wanted)
+
+    def _find(self, wanted: StorageId) -> Storage:
         known = self._known.get(wanted.key)
         if known is None:
+            form = self._unread.get(wanted.key)
+            if form is not None and (form.dtype, form.numel) != (wanted.dtype, wanted.numel):
+                raise ValueError(f"storage {wanted.key[:100]!r} is described in two ways")
             known = self._storage(wanted)
             self._known[wanted.key] = known
-        elif (known.dtype, known.nbytes) != (wanted.dtype, wanted.nbytes):
+        elif known.dtype != wanted.dtype or (wanted.is_known and known.nbytes != wanted.nbytes):
             raise ValueError(f"storage {wanted.key[:100]!r} is described in two ways")
         return known
+
+    def label(self, keys: Sequence[str], forms: Sequence[Form]) -> tuple[str, str] | None:
+        """See `RunStorages`: of storages that have not been met yet and are of the size they need."""
+        met = dict(zip(keys, forms, strict=True))
+        if (
+            len(met) < len(keys)
+            or not self._known.keys().isdisjoint(met)
+            or not self._unread.keys().isdisjoint(met)
+        ):
+            return None
+        folder, entries = self._folder, self._entries
+        names = [folder + key for key in keys]
+        if _sizes(entries, names) != [form.nbytes for form in forms]:
+            return None
+        self._unread.update(met)
+        return f"{entries[names[0]].file.name}: {folder}", f":{self._prefix}{folder}"
+
+    def of_form(self, key: str, form: Form) -> Storage:
+        """See `RunStorages`."""
+        return self._find(StorageId(key, form.dtype, form.numel, None))
 
     def _storage(self, wanted: StorageId) -> Storage:
         entry = self._entries.get(self._folder + wanted.key)
         if entry is None:
             raise ValueError(f"storage {wanted.key[:100]!r} is not in the archive")
+        nbytes = wanted.nbytes if wanted.is_known else entry.size
         # More than is needed is no better than less: the numbers would be of another dtype.
-        if not 0 <= entry.size - wanted.nbytes < DTYPE_BITS[wanted.dtype] // 8:
-            raise ValueError(f"storage {wanted.key[:100]!r} needs {wanted.nbytes} bytes and has {entry.size}")
+        if wanted.is_known and not 0 <= entry.size - nbytes < DTYPE_BITS[wanted.dtype] // 8:
+            raise ValueError(f"storage {wanted.key[:100]!r} needs {nbytes} bytes and has {entry.size}")
         load = functools.partial(self._inflated.view, entry) if entry.deflated else entry.view
         where = f"{entry.file.name}: {entry.name}"
         key = f"{self._prefix}{self._folder}{wanted.key}"
-        return Storage(where, key, wanted.dtype, wanted.nbytes, load, self._swapped, entry.far)
+        return Storage(where, key, wanted.dtype, nbytes, load, self._swapped, entry.far)
+
+
+def _sizes(entries: Mapping[str, Entry], names: Sequence[str]) -> list[int]:
+    try:
+        if isinstance(entries, ZipTable):
+            return entries.sizes(names)
+        return [entries[name].size for name in names]
+    except KeyError:
+        return []
 
 
 TORCH_ZIP = ZipFormat("torch zip", _recognise, read_archive)

@@ -1,0 +1,217 @@
+"""A zip archive's entries by name, in columns: an `Entry` is made of one when it is asked for.
+
+A checkpoint of 100,000 tensors has as many entries, of which opening it needs the sizes alone. Records that
+are written alike, as `torch.save` and NumPy write them, are read and checked many at a time.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from array import array
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain, islice
+from operator import add, le, lt, sub
+
+from torchgraft.errors import UnsafeCheckpointError
+from torchgraft.formats.archives.zip_entry import LOCAL_SIZE, Entry
+from torchgraft.storage.byte_file import ByteFile, is_verified
+from torchgraft.storage.far_range import is_far
+
+__all__ = ["CENTRAL_SIZE", "ZipTable"]
+
+CENTRAL_SIZE = 46
+"""Length of a directory record without its name and what follows that."""
+
+_AT_ONCE = 1024
+_SIZES_FOLLOW = 0x8
+_ENCRYPTED = 0x1
+_TOO_LARGE = 0xFFFFFFFF
+_PLAIN = re.compile(rb"(PK\x01\x02.{42})([!-~]{1,255})(?=PK\x01\x02)|(PK\x01\x02)", re.DOTALL)
+"""A record with a short ASCII name that another one follows; or the beginning of one that is otherwise."""
+
+
+class ZipTable(Mapping[str, Entry]):
+    """The entries of an archive, in the directory's order.
+
+    Args:
+        file: The archive.
+    """
+
+    def __init__(self, file: ByteFile) -> None:
+        self._file = file
+        self._numbers: dict[str, int] = {}
+        self._made: dict[str, Entry] = {}
+        self._verify = is_verified(file)
+        self.names: list[str] = []
+        self._headers, self._header_sizes = array("Q"), array("Q")
+        self._stored, self._sizes, self._crcs = array("Q"), array("Q"), array("Q")
+        self._offsets = array("q")
+        self._rooms: Sequence[int] = ()
+        self._deflated: set[str] = set()
+
+    def __getitem__(self, name: str) -> Entry:
+        made = self._made.get(name)
+        if made is None:
+            at = self._numbers[name]
+            made = self._made[name] = self._entry(at)
+        return made
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._numbers
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._numbers)
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def sizes(self, names: Sequence[str]) -> list[int]:
+        """How many bytes those entries have. Raises `KeyError`."""
+        return list(map(self._sizes.__getitem__, map(self._numbers.__getitem__, names)))
+
+    def add(
+        self, name: str, header: int, header_size: int, stored: int, size: int, crc: int, *, deflated: bool
+    ) -> None:
+        """One more entry; see `Entry`."""
+        self.names.append(name)
+        self._headers.append(header)
+        self._header_sizes.append(header_size)
+        self._stored.append(stored)
+        self._sizes.append(size)
+        self._crcs.append(crc)
+        if deflated:
+            self._deflated.add(name)
+
+    def add_alike(self, directory: bytes, at: int, most: int) -> int:
+        """Add the next few entries, if they are stored and described in the plainest way; where they end.
+
+        Those that are not are left to be read one by one. There are to be `most` in all.
+        """
+        found = _PLAIN.findall(directory, at, at + _AT_ONCE * (CENTRAL_SIZE + 16))
+        if not directory.startswith(b"PK\x01\x02", at) or not found or found[0][2]:
+            return at
+        fixed, raw_names, others = zip(*found, strict=True)
+        count = next((number for number, other in enumerate(others) if other), len(others))
+        block = b"".join(fixed[:count])
+        lengths = list(map(len, raw_names[:count]))
+        stored = _column(block, CENTRAL_SIZE, 20, "I")
+        headers = _column(block, CENTRAL_SIZE, 42, "I")
+        plain = (
+            not any(flags & _ENCRYPTED for flags in set(block[8::CENTRAL_SIZE]))
+            and not any(_column(block, CENTRAL_SIZE, 10, "H"))
+            and not any(block[30::CENTRAL_SIZE])  # nothing after the name, on the first volume
+            and not any(block[31::CENTRAL_SIZE])
+            and not any(_column(block, CENTRAL_SIZE, 32, "I"))
+            and _column(block, CENTRAL_SIZE, 24, "I") == stored
+            and _column(block, CENTRAL_SIZE, 28, "H") == lengths
+            and _TOO_LARGE not in stored
+            and _TOO_LARGE not in headers
+            and max(map(add, headers, stored)) + LOCAL_SIZE + max(lengths) <= self._file.size
+        )
+        if not plain or len(self.names) + count > most:
+            return at
+        self.names += b" ".join(raw_names[:count]).decode("ascii").split(" ")
+        self._headers.extend(headers)
+        self._header_sizes.extend(map(LOCAL_SIZE.__add__, lengths))
+        self._stored.extend(stored)
+        self._sizes.extend(stored)
+        self._crcs.extend(_column(block, CENTRAL_SIZE, 16, "I"))
+        return at + len(block) + sum(lengths)
+
+    def finish(self, end: int) -> None:
+        """Hold the entries against each other and against their own headers, now that all are known.
+
+        Args:
+            end: Where the last one's data must have ended.
+
+        Raises:
+            CorruptCheckpointError: An entry's own header is not what the directory says.
+            UnsafeCheckpointError: Two share a name, or overlap.
+        """
+        names, where = self.names, self._file.name
+        self._numbers = dict(zip(names, range(len(names)), strict=True))
+        if len(self._numbers) < len(names):
+            double = next(name for number, name in enumerate(names) if self._numbers[name] != number)
+            raise UnsafeCheckpointError(f"two entries are called {double[:200]!r}", where=where)
+        headers = self._headers
+        if all(map(lt, headers, islice(headers, 1, None))):
+            self._rooms = array("q", map(sub, chain(islice(headers, 1, None), (end,)), headers))
+        else:
+            rooms, after = array("q", bytes(8 * len(names))), end
+            for number in sorted(range(len(names)), key=headers.__getitem__, reverse=True):
+                rooms[number], after = after - headers[number], headers[number]
+            self._rooms = rooms
+        taken = map(add, self._header_sizes, self._stored)
+        overlaps = next((number for number, fits in enumerate(map(le, taken, self._rooms)) if not fits), None)
+        if overlaps is not None:
+            raise UnsafeCheckpointError(
+                f"entry {names[overlaps][:200]!r} overlaps with what follows it", where=where
+            )
+        self._offsets = array("q", [-1]) * len(names)
+        if not is_far(self._file):
+            for first in range(0, len(names), _AT_ONCE):
+                numbers = range(first, min(first + _AT_ONCE, len(names)))
+                if not self._are_as_told(numbers):
+                    for number in numbers:
+                        self[names[number]].learn_offset()
+
+    def _are_as_told(self, numbers: range) -> bool:
+        """Whether these entries' own headers say in the plainest way what the directory says."""
+        part = slice(numbers.start, numbers.stop)
+        headers, sizes, stored = self._headers[part], self._header_sizes[part], self._stored[part]
+        names = self.names[part]
+        data = self._file.data
+        ends = array("Q", map(add, headers, sizes))
+        block = b"".join([data[header : header + LOCAL_SIZE] for header in headers])
+        raw = b"".join([data[header + LOCAL_SIZE : end] for header, end in zip(headers, ends, strict=True)])
+        told = _column(block, LOCAL_SIZE, 18, "I")
+        later = not any(told)  # their sizes follow their data
+        if (
+            block[0::LOCAL_SIZE] + block[1::LOCAL_SIZE] != b"P" * len(names) + b"K" * len(names)
+            or block[2::LOCAL_SIZE] + block[3::LOCAL_SIZE] != b"\3" * len(names) + b"\4" * len(names)
+            or not self._deflated.isdisjoint(names)
+            or any(_column(block, LOCAL_SIZE, 8, "H"))
+            or raw != "".join(names).encode()
+            or [size + LOCAL_SIZE for size in _column(block, LOCAL_SIZE, 26, "H")] != sizes.tolist()
+            or _column(block, LOCAL_SIZE, 22, "I") != told
+            or (not all(flags & _SIZES_FOLLOW for flags in set(block[6::LOCAL_SIZE])) if later else False)
+            or (not later and told != stored.tolist())
+        ):
+            return False
+        offsets = array("q", map(add, ends, _column(block, LOCAL_SIZE, 28, "H")))
+        rooms_end = map(add, headers, self._rooms[part])
+        if not all(map(le, map(add, offsets, stored), rooms_end)):
+            return False
+        self._offsets[part] = offsets
+        return True
+
+    def _entry(self, at: int) -> Entry:
+        name = self.names[at]
+        entry = Entry(
+            self._file,
+            name,
+            self._headers[at],
+            self._header_sizes[at],
+            self._rooms[at],
+            self._stored[at],
+            self._sizes[at],
+            name in self._deflated,
+            self._crcs[at],
+            self._verify,
+        )
+        return replace(entry, _offset=self._offsets[at]) if self._offsets[at] >= 0 else entry
+
+
+def _column(block: bytes, width: int, at: int, code: str) -> list[int]:
+    """The numbers that are `at` so many bytes into records of `width` bytes."""
+    numbers = array(code)
+    size = numbers.itemsize
+    packed = bytearray(len(block) // width * size)
+    for byte in range(size):
+        packed[byte::size] = block[at + byte :: width]
+    numbers.frombytes(bytes(packed))
+    if sys.byteorder == "big":
+        numbers.byteswap()
+    return numbers.tolist()
