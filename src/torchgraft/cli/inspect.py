@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 import click
@@ -33,6 +34,7 @@ def inspect(file: str, select: str | None, everything: bool, output: Output) -> 
     from torchgraft.report.terminal import checkpoint_view
 
     opened = checkpoint.open(file, select=select)
+    gc.freeze()  # a large checkpoint's objects stay to the end: there is nothing to collect among them
     output.result(checkpoint_view(opened, all=everything), lambda: _data(opened))
 
 

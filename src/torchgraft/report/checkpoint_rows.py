@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from torchgraft.report.quantities import plural
 from torchgraft.report.ranges import collapse, ranged, ranged_shapes, sibling_key, split_leaf
 from torchgraft.report.safe_text import clean
+from torchgraft.tensors import DTYPE_BITS
 
 if TYPE_CHECKING:
     from torchgraft.tensors import TensorRef
@@ -50,9 +53,11 @@ def tensor_rows(refs: Iterable[TensorRef], *, all: bool = False) -> list[TensorR
     siblings = collapse(
         list(refs), lambda ref: (sibling_key(ref.name), len(ref.shape), ref.dtype, ref.layout)
     )
+    if len(siblings) == 1:
+        return [_row(siblings[0])]
     merged = collapse(
         siblings,
-        lambda group: (tuple(split_leaf(ref.name)[0] for ref in group), group[0].dtype, group[0].layout),
+        lambda group: (tuple([split_leaf(ref.name)[0] for ref in group]), group[0].dtype, group[0].layout),
     )
     return [_row([ref for group in groups for ref in group]) for groups in merged]
 
@@ -60,11 +65,15 @@ def tensor_rows(refs: Iterable[TensorRef], *, all: bool = False) -> list[TensorR
 def dtype_totals(refs: Iterable[TensorRef]) -> list[DtypeTotal]:
     """Totals by dtype, the largest first."""
     totals = []
-    for group in collapse(list(refs), lambda ref: ref.dtype):
-        stored = {ref.alias if ref.alias is not None else ref.name: ref.nbytes for ref in group}
-        totals.append(
-            DtypeTotal(group[0].dtype, len(group), sum(ref.numel for ref in group), sum(stored.values()))
-        )
+    for group in collapse(list(refs), attrgetter("dtype")):
+        dtype = group[0].dtype
+        sizes = list(map(prod, map(attrgetter("shape"), group)))
+        stored = {
+            ref.name if alias is None else alias: size
+            for ref, alias, size in zip(group, map(attrgetter("alias"), group), sizes, strict=True)
+        }
+        nbytes = sum(size * DTYPE_BITS[dtype] // 8 for size in stored.values())
+        totals.append(DtypeTotal(dtype, len(group), sum(sizes), nbytes))
     return sorted(totals, key=lambda total: -total.nbytes)
 
 
@@ -78,7 +87,7 @@ def highlights(metadata: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def _row(refs: Sequence[TensorRef]) -> TensorRow:
-    modules, leaves = zip(*(split_leaf(ref.name) for ref in refs), strict=True)
+    modules, leaves = zip(*map(split_leaf, map(attrgetter("name"), refs)), strict=True)
     distinct = list(dict.fromkeys(leaves))
     leaf = distinct[0] if len(distinct) == 1 else "{" + ", ".join(distinct) + "}"
     return TensorRow(
@@ -86,7 +95,7 @@ def _row(refs: Sequence[TensorRef]) -> TensorRow:
         shape=ranged_shapes([ref.shape for ref in refs]),
         dtype=refs[0].dtype,
         tensors=len(refs),
-        numel=sum(ref.numel for ref in refs),
+        numel=sum(map(prod, map(attrgetter("shape"), refs))),
         layout=clean(refs[0].layout),
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 __all__ = ["brace", "collapse", "ranged", "ranged_shapes", "sibling_key", "skeleton", "split_leaf"]
@@ -22,6 +23,7 @@ def collapse(rows: Sequence[T], key: Callable[[T], Hashable]) -> list[tuple[T, .
     return [tuple(group) for group in groups.values()]
 
 
+@lru_cache(maxsize=1024)
 def skeleton(text: str) -> str:
     """The text with `#` for each number. Names that share it can be shown as one range."""
     return _NUMBER.sub("#", text)
@@ -34,13 +36,16 @@ def ranged(texts: Sequence[str]) -> str:
     """
     if len(set(texts)) == 1:
         return texts[0]
-    numbers = [_NUMBER.findall(text) for text in texts]
-    columns = iter([brace(sorted({int(n) for n in column})) for column in zip(*numbers, strict=True)])
+    each = len(_NUMBER.findall(texts[0]))
+    numbers = _NUMBER.findall("\n".join(texts))  # of all in one go: there may be 100,000
+    columns = iter([brace(sorted({int(n): None for n in numbers[place::each]})) for place in range(each)])
     return _NUMBER.sub(lambda _: next(columns), texts[0])
 
 
 def brace(numbers: Sequence[int]) -> str:
     """Ascending whole numbers, with runs of three and more shortened: `{0...6,8,9}`."""
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{{{numbers[0]}...{numbers[-1]}}}"
     runs: list[list[int]] = []
     for n in numbers:
         if runs and n == runs[-1][-1] + 1:

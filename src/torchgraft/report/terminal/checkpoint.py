@@ -8,9 +8,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from torchgraft.report.checkpoint_rows import dtype_totals, highlights, tensor_rows
+from torchgraft.report.checkpoint_rows import TensorRow, dtype_totals, highlights, tensor_rows
 from torchgraft.report.quantities import compact, memory, plural
 from torchgraft.report.safe_text import clean
+from torchgraft.report.terminal.long_table import LONG, Column, LongTable
 
 if TYPE_CHECKING:
     from torchgraft.checkpoint import Checkpoint
@@ -79,8 +80,18 @@ def _parts(ckpt: Checkpoint) -> Table:
     return table
 
 
-def _tensors(ckpt: Checkpoint, separate: bool) -> Table:
+def _tensors(ckpt: Checkpoint, separate: bool) -> RenderableType:
     rows = tensor_rows(ckpt.values(), all=separate)
+    if len(rows) >= LONG and not any(row.layout for row in rows):
+        columns = (
+            Column("  name", folds=True),
+            Column("", right=True),
+            Column("shape", folds=True),
+            Column("dtype"),
+            Column("elements", right=True),
+        )
+        cells = [(f"  {row.name}", _times(row), row.shape, row.dtype, compact(row.numel)) for row in rows]
+        return LongTable(columns, cells, [("", "dim", "", "dim", "")])
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("  name", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
@@ -90,12 +101,16 @@ def _tensors(ckpt: Checkpoint, separate: bool) -> Table:
     for row in rows:
         table.add_row(
             Text(f"  {row.name}"),
-            Text(f"×{row.tensors}" if row.tensors > 1 else "", style="dim"),
+            Text(_times(row), style="dim"),
             Text.assemble(row.shape, (f"  {row.layout}", "yellow")) if row.layout else Text(row.shape),
             Text(row.dtype, style="dim"),
             Text(compact(row.numel)),
         )
     return table
+
+
+def _times(row: TensorRow) -> str:
+    return f"×{row.tensors}" if row.tensors > 1 else ""
 
 
 def _totals(ckpt: Checkpoint) -> Text:

@@ -11,6 +11,7 @@ from rich.text import Text
 from torchgraft.report.diff_rows import DiffRow, diff_rows
 from torchgraft.report.quantities import plural
 from torchgraft.report.safe_text import clean
+from torchgraft.report.terminal.long_table import LONG, Column, LongTable
 
 if TYPE_CHECKING:
     from torchgraft.comparing import Diff
@@ -52,7 +53,9 @@ def _verdict(diff: Diff) -> Text:
     return verdict if diff.values else verdict.append("  (values were not compared)", style="dim")
 
 
-def _table(rows: list[DiffRow]) -> Table:
+def _table(rows: list[DiffRow]) -> RenderableType:
+    if len(rows) >= LONG:
+        return _long_table(rows)
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("", no_wrap=True)
     table.add_column("tensor", overflow="fold")
@@ -69,3 +72,25 @@ def _table(rows: list[DiffRow]) -> Table:
             Text(row.details, style="dim"),
         )
     return table
+
+
+def _long_table(rows: list[DiffRow]) -> LongTable:
+    columns = (
+        Column(""),
+        Column("tensor", folds=True),
+        Column("", right=True),
+        Column("shape", folds=True),
+        Column("", folds=True),
+    )
+    marks = [_MARKS.get(row.what, ("≠", "yellow")) for row in rows]
+    cells = [
+        (
+            f"{mark} {row.what}",
+            row.name,
+            f"×{row.tensors}" if row.tensors > 1 else "",
+            row.shapes,
+            row.details,
+        )
+        for row, (mark, _) in zip(rows, marks, strict=True)
+    ]
+    return LongTable(columns, cells, [(style, "", "dim", "", "dim") for _, style in marks])
