@@ -1,0 +1,1 @@
+"""What `benchmarks/formats.py` is made of."""
