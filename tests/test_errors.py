@@ -58,9 +58,22 @@ def test_each_has_a_docstring_of_its_own(name):
 )
 def test_it_says_where_what_and_what_next(name, where, hint, text):
     error = CLASSES[name]("it broke", where=where, hint=hint)
-    assert str(error) == text
-    assert (error.what, error.where, error.hint) == ("it broke", where, hint)
+    usual = None if hint else CLASSES[name].usual_hint
+    assert str(error) == (f"{text}\n  → {usual}" if usual else text)
+    assert (error.what, error.where, error.hint) == ("it broke", where, hint or usual)
     assert isinstance(error, TorchgraftError)
+
+
+def test_a_file_that_can_not_be_used_always_has_a_next_step():
+    kinds = ["CorruptCheckpointError", "NoWeightsError", "UnknownFormatError", "UnsafeCheckpointError"]
+    assert [name for name, kind in CLASSES.items() if kind.usual_hint] == sorted(
+        kinds, key=list(CLASSES).index
+    )
+
+
+def test_it_can_be_printed_whatever_a_file_calls_its_tensors():
+    error = TorchgraftError("it broke", where="a.pth: \ud800")
+    assert str(error).encode() == b"a.pth: \\ud800: it broke"
 
 
 @pytest.mark.parametrize("name", CLASSES)
