@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -12,11 +12,11 @@ from torchgraft.matching.exact import match_exact
 from torchgraft.matching.hypotheses import HYPOTHESES, Hypothesis, Mode
 from torchgraft.matching.refusals import nothing_matches
 from torchgraft.matching.renames import Renames, apply_renames
-from torchgraft.matching.result import Matching, Pair
+from torchgraft.matching.result import Matching, Pair, Part
 from torchgraft.matching.structure import match_structure
 from torchgraft.tensors import Named
 
-__all__ = ["Matching", "Mode", "Pair", "Renames", "match"]
+__all__ = ["Matching", "Mode", "Pair", "Part", "Renames", "match"]
 
 
 def match(
@@ -56,8 +56,15 @@ def match(
             original = dict(zip(names, (source.name for source in sources), strict=True))
             return replace(
                 found,
-                pairs=tuple(replace(pair, source=original[pair.source]) for pair in found.pairs),
+                pairs=tuple(_renamed(pair, original) for pair in found.pairs),
                 unmatched_sources=tuple(original[name] for name in found.unmatched_sources),
                 notes=(*notes, *found.notes),
             )
     raise nothing_matches(renamed, targets, mode)
+
+
+def _renamed(pair: Pair, names: Mapping[str, str]) -> Pair:
+    joined = (
+        replace(part, source=None if part.source is None else names[part.source]) for part in pair.joined
+    )
+    return replace(pair, source=names[pair.source], joined=tuple(joined))

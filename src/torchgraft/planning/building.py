@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from torchgraft import checkpoint as checkpoints
+from torchgraft.adapting import Block
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.matching import Matching
 from torchgraft.matching import match as pair_names
@@ -150,15 +151,17 @@ def _describe(source: Checkpoint) -> str:
 def _source_entries(
     source: Checkpoint, entries: Sequence[TargetEntry], matching: Matching, refused: Mapping[str, str]
 ) -> tuple[SourceEntry, ...]:
-    used: dict[str, str] = {}
+    used: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.source is not None and entry.status != "fresh":
-            used.setdefault(entry.source, entry.name)
+        for key in entry.sources:
+            places = used.setdefault(key, [])
+            if not places or any(isinstance(op, Block) for op in entry.ops):
+                places.append(entry.name)
     unmatched = set(matching.unmatched_sources)
 
     def state(name: str) -> tuple[str, str]:
         if name in used:
-            return "used", f"goes to {used[name]}"
+            return "used", f"goes to {', '.join(used[name])}"
         if name in unmatched:
             return "unused", "the model has no place for it"
         return "unused", refused.get(name, "its place in the model is filled by a tied tensor")
