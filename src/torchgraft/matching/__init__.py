@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
@@ -10,6 +10,8 @@ from torchgraft.errors import MatchError
 from torchgraft.matching.completing import completed
 from torchgraft.matching.exact import match_exact
 from torchgraft.matching.hypotheses import HYPOTHESES, Hypothesis, Mode
+from torchgraft.matching.layouts import usual
+from torchgraft.matching.pieces import piece
 from torchgraft.matching.refusals import nothing_matches
 from torchgraft.matching.renames import Renames, apply_renames
 from torchgraft.matching.result import Matching, Pair, Part
@@ -46,25 +48,13 @@ def match(
     if not sources or not targets:
         raise nothing_matches(sources, targets, mode)
     names, notes = apply_renames([source.name for source in sources], rename)
-    renamed = [Named(name, s.shape, s.dtype) for name, s in zip(names, sources, strict=True)]
+    ours = usual([replace(piece(s), name=name) for name, s in zip(names, sources, strict=True)])
+    theirs = usual([piece(target) for target in targets])
     hypotheses: tuple[Hypothesis, ...] = (match_exact,) if mode == "exact" else HYPOTHESES
     for hypothesis in hypotheses:
-        found = hypothesis(renamed, targets, mode)
+        found = hypothesis(ours, theirs, mode)
         if found is not None:
             if hypothesis is not match_structure and mode != "exact":
-                found = completed(found, renamed, targets, mode)
-            original = dict(zip(names, (source.name for source in sources), strict=True))
-            return replace(
-                found,
-                pairs=tuple(_renamed(pair, original) for pair in found.pairs),
-                unmatched_sources=tuple(original[name] for name in found.unmatched_sources),
-                notes=(*notes, *found.notes),
-            )
-    raise nothing_matches(renamed, targets, mode)
-
-
-def _renamed(pair: Pair, names: Mapping[str, str]) -> Pair:
-    joined = (
-        replace(part, source=None if part.source is None else names[part.source]) for part in pair.joined
-    )
-    return replace(pair, source=names[pair.source], joined=tuple(joined))
+                found = completed(found, ours, theirs, mode)
+            return replace(found, notes=(*notes, *found.notes))
+    raise nothing_matches(ours, theirs, mode)

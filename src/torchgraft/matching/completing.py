@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from torchgraft.errors import AmbiguousMatchError
+from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure import match_structure
-from torchgraft.tensors import Named
 
 __all__ = ["completed"]
 
@@ -17,7 +17,7 @@ ENOUGH = 0.9
 the same shape elsewhere proves nothing."""
 
 
-def completed(named: Matching, sources: Sequence[Named], targets: Sequence[Named], mode: str) -> Matching:
+def completed(named: Matching, sources: Sequence[Piece], targets: Sequence[Piece], mode: str) -> Matching:
     """The matching with the rest paired by structure, or as it is, with a note if the rest is tied."""
     if len(named.pairs) >= ENOUGH * min(len(sources), len(targets)):
         return named

@@ -9,16 +9,16 @@ from collections.abc import Callable, Sequence
 from typing import Literal, TypeAlias
 
 from torchgraft.matching.exact import match_exact
+from torchgraft.matching.pieces import Piece
 from torchgraft.matching.prefixes import match_prefixes
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure import match_structure
-from torchgraft.tensors import Named
 
 __all__ = ["HYPOTHESES", "Hypothesis", "Mode"]
 
 Mode: TypeAlias = Literal["auto", "exact", "order"]
 
-Hypothesis: TypeAlias = Callable[[Sequence[Named], Sequence[Named], Mode], "Matching | None"]
+Hypothesis: TypeAlias = Callable[[Sequence[Piece], Sequence[Piece], Mode], "Matching | None"]
 """Gives a `Matching` if it explains the two lists (sources, targets), `None` if it does not, and raises
 `AmbiguousMatchError` where it explains them in two ways."""
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torchgraft.matching.exact import NAMES_SHARE, by_names, explains
+from torchgraft.matching.pieces import Piece
 from torchgraft.matching.refusals import ambiguous, rename_hint
 from torchgraft.matching.result import Matching
 from torchgraft.matching.wrappers import unwrapped
-from torchgraft.tensors import Named
 
 __all__ = ["match_prefixes"]
 
@@ -35,7 +35,7 @@ class _Fit:
     same: int
 
 
-def match_prefixes(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> Matching | None:
+def match_prefixes(sources: Sequence[Piece], targets: Sequence[Piece], mode: str) -> Matching | None:
     """Pair names that agree after a prefix is exchanged and wrappers' segments are dropped.
 
     Raises:
@@ -80,7 +80,7 @@ def _most(fits: Sequence[_Fit]) -> tuple[int, int]:
 
 
 def _fits(
-    ours: Sequence[str], theirs: Sequence[str], sources: Sequence[Named], targets: Sequence[Named]
+    ours: Sequence[str], theirs: Sequence[str], sources: Sequence[Piece], targets: Sequence[Piece]
 ) -> Iterator[_Fit]:
     shorter = min(len(ours), len(theirs))
     least = NAMES_SHARE * shorter
@@ -136,7 +136,7 @@ def _how(prefixes: tuple[str, str], also: str) -> str:
     return ", ".join(parts)
 
 
-def _tie(one: _Fit, other: _Fit, sources: Sequence[Named], targets: Sequence[Named]) -> Exception:
+def _tie(one: _Fit, other: _Fit, sources: Sequence[Piece], targets: Sequence[Piece]) -> Exception:
     def example(fit: _Fit) -> list[tuple[str, str]]:
         source, target = fit.found[0]
         return [(sources[source].name, targets[target].name)]

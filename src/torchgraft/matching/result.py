@@ -35,7 +35,8 @@ class Pair:
         target: The model's key.
         why: The evidence, one line.
         ops: What brings the source into the model's layout, before any change of size.
-        joined: Of a fused tensor, all its parts in order; `source` is then the first one that is there.
+        joined: Of a fused tensor, all its parts in order; `source` is then the first one that is there, and
+            `ops` come after.
     """
 
     source: str

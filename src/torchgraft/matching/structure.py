@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from torchgraft.matching.result import Matching, Pair
+from torchgraft.matching.folding import folded
+from torchgraft.matching.fused import parts
+from torchgraft.matching.pieces import Piece
+from torchgraft.matching.result import Matching
 from torchgraft.matching.structure_align import EVIDENCE, Evidence, Link, align
 from torchgraft.matching.structure_containers import Around, split, surroundings
 from torchgraft.matching.structure_leftovers import same_architecture, same_block, stem_and_head
@@ -16,7 +19,6 @@ from torchgraft.matching.structure_modules import COUNTER, Module, by_signature,
 from torchgraft.matching.structure_names import Vocabulary
 from torchgraft.matching.structure_order import order_of
 from torchgraft.matching.structure_ties import refuse_ties, tied_classes
-from torchgraft.tensors import Named
 
 __all__ = ["match_structure"]
 
@@ -27,28 +29,32 @@ SHARE = 0.8
 architectures share many shapes by chance, a foreign head or stem is a few tensors."""
 
 
-def match_structure(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> Matching | None:
+def match_structure(sources: Sequence[Piece], targets: Sequence[Piece], mode: str) -> Matching | None:
     """Pair layers by all evidence but file order; `mode="order"` lets file order settle what is left.
 
     Raises:
         AmbiguousMatchError: Layers of one shape could be exchanged and nothing tells which is which.
     """
-    search = _Search(modules_of(sources), modules_of(targets))
+    ours, theirs = parts(sources, targets), parts(targets, sources)
+    search = _Search(modules_of(ours), modules_of(theirs))
     search.run()
     if mode == "order":
         search.run((*EVIDENCE, "order"))
-    pairs = {pair.target: pair for link in search.links for pair in _pairs(link)}
+    links = {
+        target.name: (source, target, why) for link in search.links for source, target, why in _pieces(link)
+    }
     tied = tied_classes(*search.open())
     hanging = sum(len(module.leaves) for ours, _ in tied for module in ours)
-    if len(pairs) + hanging < SHARE * min(len(sources), len(targets)):
+    if len(links) + hanging < SHARE * min(len(ours), len(theirs)):
         return None
     refuse_ties(tied, search.around())
-    used = {pair.source for pair in pairs.values()}
+    pairs = {pair.target: pair for pair in folded([*links.values()], theirs)}
+    used = {source for pair in pairs.values() for source in pair.sources}
     return Matching(
         how=HOW,
-        pairs=tuple(pairs[target.name] for target in targets if target.name in pairs),
-        unmatched_sources=tuple(source.name for source in sources if source.name not in used),
-        unmatched_targets=tuple(target.name for target in targets if target.name not in pairs),
+        pairs=tuple(pairs[target.origin] for target in targets if target.origin in pairs),
+        unmatched_sources=tuple(source.origin for source in sources if source.origin not in used),
+        unmatched_targets=tuple(target.origin for target in targets if target.origin not in pairs),
     )
 
 
@@ -115,7 +121,7 @@ class _Search:
         return surroundings([(s, t) for s, t, _ in self.links if s.is_matrix])
 
 
-def _pairs(link: Link) -> Iterator[Pair]:
+def _pieces(link: Link) -> Iterator[tuple[Piece, Piece, str]]:
     ours, theirs = link.source.leaves, link.target.leaves
     if len(ours.keys() - {COUNTER}) == len(theirs.keys() - {COUNTER}) == 1:
         ours, theirs = ({k if k == COUNTER else "": t for k, t in side.items()} for side in (ours, theirs))
@@ -125,4 +131,4 @@ def _pairs(link: Link) -> Iterator[Pair]:
             differs = (
                 "" if source.shape == target.shape else f"; shapes differ: {source.shape} → {target.shape}"
             )
-            yield Pair(source.name, target.name, link.why + differs)
+            yield source, target, link.why + differs

@@ -90,6 +90,8 @@ def _stage(
 ) -> torch.Tensor:
     if entry.joined:
         value = torch.cat([_rows(part, checkpoint, current.dtype) for part in entry.joined])
+        for op in entry.ops:
+            value = op.apply(value)
     else:
         assert entry.source is not None
         value = _taken(entry.source, entry.ops, checkpoint, current)

@@ -71,7 +71,7 @@ def plan(
     source = as_checkpoint(weights)
     targets = targets_of(model)
     matching = pair_names(
-        [Named(ref.name, ref.shape, ref.dtype) for ref in source.values()],
+        [Named(ref.name, ref.shape, ref.dtype, layout=ref.layout) for ref in source.values()],
         [target.named for target in targets.values()],
         rename=rename,
         mode=match,

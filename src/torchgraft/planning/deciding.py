@@ -120,15 +120,16 @@ class Decider:
 
     def _joined(self, target: Target, pair: Pair) -> TargetEntry:
         key, shape = target.named.name, target.named.shape
-        rows = sum(part.shape[0] for part in pair.joined)
-        if (rows, *pair.joined[0].shape[1:]) != shape:
-            why = f"its parts give shape {[rows, *pair.joined[0].shape[1:]]}, not {list(shape)}"
+        given = (sum(part.shape[0] for part in pair.joined), *pair.joined[0].shape[1:])
+        given = _shape_after(pair.ops, given)
+        if given != shape:
+            why = f"its parts give shape {list(given)}, not {list(shape)}"
             self.refused.update((name, why) for name in pair.sources)
             return self._fresh(target, why, declared=self._allowed(key), partner=pair.source)
         names = ", ".join("zeros" if part.source is None else part.source for part in pair.joined)
         ref = self.source[pair.source]
         why = _cast(f"joined from {names}; {pair.why}", ref, target)
-        return self._entry(target, "adapted", why, source=ref, joined=pair.joined)
+        return self._entry(target, "adapted", why, source=ref, ops=pair.ops, joined=pair.joined)
 
     def _ops(self, given: Shape, target: Target, role: Role) -> tuple[Op, ...]:
         rows = None

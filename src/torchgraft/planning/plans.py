@@ -43,7 +43,7 @@ class TargetEntry:
         source_dtype: The dtype there.
         ops: What is done on the way, in order.
         joined: Of a fused tensor (`qkv`), the parts it is made of, in order; then `source` is the first of
-            them that is in the checkpoint, and `ops` are empty.
+            them that is in the checkpoint, and `ops` come after.
         declared: For a fresh one: whether somebody said that it may be, so that the gate lets it pass.
     """
 

@@ -1,0 +1,99 @@
+"""Other libraries' order of dimensions, undone: Keras's and Flax's kernels, GPT-2's dense layers.
+
+A layout is known where the reader of the file marks it (`Named.layout`), or the leaf is called `kernel`.
+Dense layers called `weight` tell by their biases: if all that are not square are transposed, so are the
+square ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from torchgraft.adapting import Permuted, Reshaped
+from torchgraft.adapting.ops import Op, Shape
+from torchgraft.matching.pieces import Piece
+from torchgraft.matching.structure_modules import leaf_of
+
+__all__ = ["usual"]
+
+_INWARD = {"query", "key", "value", "q", "k", "v"}
+
+
+def usual(tensors: Sequence[Piece]) -> list[Piece]:
+    """The tensors as they would lie in PyTorch."""
+    laid = [_laid(tensor, _steps(tensor)) for tensor in tensors]
+    turned = _turned(laid)
+    return [_laid(tensor, (Permuted((1, 0)),)) if tensor.name in turned else tensor for tensor in laid]
+
+
+def _turned(tensors: Sequence[Piece]) -> set[str]:
+    """Dense layers of `(in, out)`: where one is not square, its bias is as long as one of the sizes."""
+    biases = {leaf_of(t.name)[0]: t.shape for t in tensors if leaf_of(t.name)[1] == "bias"}
+    dense = {
+        t.name: (t.shape, biases[path])
+        for t in tensors
+        if len(t.shape) == 2 and (path := leaf_of(t.name)[0]) in biases and leaf_of(t.name)[1] == "weight"
+    }
+    telling = [bias == shape[1:] for shape, bias in dense.values() if shape[0] != shape[1] and len(bias) == 1]
+    return set(dense) if telling and all(telling) else set()
+
+
+def _laid(tensor: Piece, steps: tuple[Op, ...]) -> Piece:
+    shape = tensor.shape
+    for step in steps:
+        shape = step.shape(shape)
+    return replace(tensor, shape=shape, ops=(*tensor.ops, *steps), layout="")
+
+
+def _steps(tensor: Piece) -> tuple[Op, ...]:
+    layout = tensor.layout.partition(":")[0]
+    gates = tensor.layout.partition(":")[2]
+    if gates and gates != "ifco":
+        return ()  # a GRU's gates are in another order: nothing that a transposition mends
+    if not layout and _last_word(tensor.name) in {"kernel", "bias"}:
+        layout = _guessed(tensor)
+    if len(layout) != len(tensor.shape) or layout.startswith("sparse"):
+        return ()
+    return _unmarked(layout, tensor.shape)
+
+
+def _guessed(tensor: Piece) -> str:
+    """The layout of a Flax `kernel`, by the number of its dimensions."""
+    path, shape = leaf_of(tensor.name)[0], tensor.shape
+    name = path[-1].lower() if path else ""
+    if _last_word(tensor.name) == "bias":
+        return "ND" if len(shape) == 2 else ""
+    if len(shape) == 3:
+        if name in _INWARD and shape[0] == shape[1] * shape[2]:
+            return "IND"
+        if name not in _INWARD and shape[2] == shape[0] * shape[1]:
+            return "NDO"
+    return {2: "IO", 3: "WIO", 4: "HWIO", 5: "DHWIO"}.get(len(shape), "")
+
+
+def _unmarked(layout: str, shape: Shape) -> tuple[Op, ...]:
+    """From a layout in letters to PyTorch's: outputs, inputs, then depth, height and width."""
+    if layout == "ND":
+        return (Reshaped(shape, (math.prod(shape),)),)
+    if layout in {"IND", "NDO"}:
+        axes = (1, 2, 0) if layout == "IND" else (2, 0, 1)
+        turned = tuple(shape[axis] for axis in axes)
+        merged = (math.prod(turned[:2]), turned[2]) if layout == "IND" else (turned[0], math.prod(turned[1:]))
+        return (Permuted(axes), Reshaped(turned, merged))
+    spatial = tuple(axis for axis, letter in enumerate(layout) if letter in "DHW")
+    last = layout[-2:]
+    if len(spatial) + 2 != len(layout) or last not in {"IO", "OI", "IM"}:
+        return ()
+    outer, inner = len(layout) - 2, len(layout) - 1
+    if last == "IM":  # depthwise: one convolution for each of I inputs and M multiples
+        turned = (outer, inner, *spatial)
+        sizes = tuple(shape[axis] for axis in turned)
+        return (Permuted(turned), Reshaped(sizes, (sizes[0] * sizes[1], 1, *sizes[2:])))
+    # a transposed convolution (OI) keeps its inputs first in PyTorch, as IO does its outputs
+    return (Permuted((inner, outer, *spatial)),)
+
+
+def _last_word(name: str) -> str:
+    return name.replace("/", ".").rpartition(".")[2].partition(":")[0]
