@@ -9,7 +9,9 @@ from typing import get_args
 from torchgraft.errors import MatchError
 from torchgraft.matching.completing import completed
 from torchgraft.matching.exact import match_exact
-from torchgraft.matching.hypotheses import HYPOTHESES, Hypothesis, Mode
+from torchgraft.matching.flow import Flow, FlowOf
+from torchgraft.matching.guidance import Guidance, Mode
+from torchgraft.matching.hypotheses import HYPOTHESES, Hypothesis
 from torchgraft.matching.layouts import usual
 from torchgraft.matching.pieces import piece
 from torchgraft.matching.refusals import nothing_matches
@@ -18,11 +20,16 @@ from torchgraft.matching.result import Matching, Pair, Part
 from torchgraft.matching.structure import match_structure
 from torchgraft.tensors import Named
 
-__all__ = ["Matching", "Mode", "Pair", "Part", "Renames", "match"]
+__all__ = ["Flow", "Matching", "Mode", "Pair", "Part", "Renames", "match"]
 
 
 def match(
-    sources: Sequence[Named], targets: Sequence[Named], *, rename: Renames | None = None, mode: Mode = "auto"
+    sources: Sequence[Named],
+    targets: Sequence[Named],
+    *,
+    rename: Renames | None = None,
+    mode: Mode = "auto",
+    flow_of: FlowOf | None = None,
 ) -> Matching:
     """Pair the tensors of a checkpoint with those of a model.
 
@@ -33,6 +40,7 @@ def match(
         mode: `"auto"` takes the first of these that explains the two lists: equal names; a prefix
             added or removed; shapes, numbers and structure. `"exact"` takes equal names only, however
             few. `"order"` is `"auto"`, but pairs in file order what nothing else tells apart.
+        flow_of: Runs the model and says how it uses its tensors; asked where names and shapes leave a tie.
 
     Returns:
         Pairs under the checkpoint's original names, and what is left on either side.
@@ -50,11 +58,12 @@ def match(
     names, notes = apply_renames([source.name for source in sources], rename)
     ours = usual([replace(piece(s), name=name) for name, s in zip(names, sources, strict=True)])
     theirs = usual([piece(target) for target in targets])
+    guidance = Guidance(mode, flow_of)
     hypotheses: tuple[Hypothesis, ...] = (match_exact,) if mode == "exact" else HYPOTHESES
     for hypothesis in hypotheses:
-        found = hypothesis(ours, theirs, mode)
+        found = hypothesis(ours, theirs, guidance)
         if found is not None:
             if hypothesis is not match_structure and mode != "exact":
-                found = completed(found, ours, theirs, mode)
+                found = completed(found, ours, theirs, guidance)
             return replace(found, notes=(*notes, *found.notes))
     raise nothing_matches(ours, theirs, mode)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from torchgraft.errors import AmbiguousMatchError
+from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure import match_structure
@@ -17,12 +18,14 @@ ENOUGH = 0.9
 the same shape elsewhere proves nothing."""
 
 
-def completed(named: Matching, sources: Sequence[Piece], targets: Sequence[Piece], mode: str) -> Matching:
+def completed(
+    named: Matching, sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance
+) -> Matching:
     """The matching with the rest paired by structure, or as it is, with a note if the rest is tied."""
     if len(named.pairs) >= ENOUGH * min(len(sources), len(targets)):
         return named
     try:
-        whole = match_structure(sources, targets, mode)
+        whole = match_structure(sources, targets, guidance)
     except AmbiguousMatchError as tie:
         return replace(named, notes=(*named.notes, f"what names do not pair is tied: {tie}"))
     why = {(pair.source, pair.target): pair.why for pair in named.pairs}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from torchgraft.matching.folding import whole_pair
+from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
 from torchgraft.matching.wrappers import unwrapped
@@ -24,13 +25,13 @@ _REPLACED = 3
 a small network they are a large share."""
 
 
-def match_exact(sources: Sequence[Piece], targets: Sequence[Piece], mode: str) -> Matching | None:
-    """Pair equal names; with `mode="exact"` a single one is enough."""
+def match_exact(sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance) -> Matching | None:
+    """Pair equal names; where only those are wanted a single one is enough."""
     by_name = {source.name: source for source in sources}
     found = [(by_name[target.name], target) for target in targets if target.name in by_name]
     if not found:
         return None
-    if mode != "exact":
+    if guidance.mode != "exact":
         if not explains(found, len(sources), len(targets)):
             return None
         if len(found) < min(len(sources), len(targets)) and _wrapped(sources, targets) > len(found):

@@ -17,7 +17,7 @@ from torchgraft.tensors import Named
 __all__ = ["parts"]
 
 _SPELLED = re.compile(
-    r"(?P<before>.*?)(?<![a-z])(?P<fused>query_key_value|key_value|qkv|kv|gate_up)(?![a-z])(?P<after>.*)",
+    r"(?P<before>(?:.*(?<![a-z]))?w?)(?P<fused>query_key_value|key_value|qkv|kv|gate_up)(?![a-z])(?P<after>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _WORDS: dict[str, tuple[str, ...]] = {

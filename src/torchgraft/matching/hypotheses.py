@@ -6,19 +6,18 @@ To add one: write a function of the type `Hypothesis` in a file of its own and g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 from torchgraft.matching.exact import match_exact
+from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.prefixes import match_prefixes
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure import match_structure
 
-__all__ = ["HYPOTHESES", "Hypothesis", "Mode"]
+__all__ = ["HYPOTHESES", "Hypothesis"]
 
-Mode: TypeAlias = Literal["auto", "exact", "order"]
-
-Hypothesis: TypeAlias = Callable[[Sequence[Piece], Sequence[Piece], Mode], "Matching | None"]
+Hypothesis: TypeAlias = Callable[[Sequence[Piece], Sequence[Piece], Guidance], "Matching | None"]
 """Gives a `Matching` if it explains the two lists (sources, targets), `None` if it does not, and raises
 `AmbiguousMatchError` where it explains them in two ways."""
 

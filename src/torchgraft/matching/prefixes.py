@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torchgraft.matching.exact import NAMES_SHARE, by_names, explains
+from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.refusals import ambiguous, rename_hint
 from torchgraft.matching.result import Matching
@@ -35,13 +36,13 @@ class _Fit:
     same: int
 
 
-def match_prefixes(sources: Sequence[Piece], targets: Sequence[Piece], mode: str) -> Matching | None:
+def match_prefixes(sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance) -> Matching | None:
     """Pair names that agree after a prefix is exchanged and wrappers' segments are dropped.
 
     Raises:
         AmbiguousMatchError: Two branches of the checkpoint, or of the model, fit equally well.
     """
-    del mode
+    del guidance
     given = [source.name for source in sources], [target.name for target in targets]
     bare = unwrapped(given[0]), unwrapped(given[1])
     fits = list(_fits(*given, sources, targets))

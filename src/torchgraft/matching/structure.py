@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from torchgraft.matching.flow import Flow
 from torchgraft.matching.folding import folded
 from torchgraft.matching.fused import parts
+from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure_align import EVIDENCE, Evidence, Link, align
-from torchgraft.matching.structure_containers import Around, split, surroundings
+from torchgraft.matching.structure_containers import Around, same_places, split, surroundings
+from torchgraft.matching.structure_contents import contents, refined
+from torchgraft.matching.structure_flow import Run
 from torchgraft.matching.structure_leftovers import same_architecture, same_block, stem_and_head
 from torchgraft.matching.structure_modules import COUNTER, Module, by_signature, modules_of
 from torchgraft.matching.structure_names import Vocabulary
@@ -29,7 +33,9 @@ SHARE = 0.8
 architectures share many shapes by chance, a foreign head or stem is a few tensors."""
 
 
-def match_structure(sources: Sequence[Piece], targets: Sequence[Piece], mode: str) -> Matching | None:
+def match_structure(
+    sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance
+) -> Matching | None:
     """Pair layers by all evidence but file order; `mode="order"` lets file order settle what is left.
 
     Raises:
@@ -38,7 +44,10 @@ def match_structure(sources: Sequence[Piece], targets: Sequence[Piece], mode: st
     ours, theirs = parts(sources, targets), parts(targets, sources)
     search = _Search(modules_of(ours), modules_of(theirs))
     search.run()
-    if mode == "order":
+    if guidance.flow_of is not None and tied_classes(*search.open()):
+        search.flow = guidance.flow_of()
+        search.run((*EVIDENCE, "flow"))
+    if guidance.mode == "order":
         search.run((*EVIDENCE, "order"))
     links = {
         target.name: (source, target, why) for link in search.links for source, target, why in _pieces(link)
@@ -64,7 +73,9 @@ class _Search:
     def __init__(self, ours: Sequence[Module], theirs: Sequence[Module]) -> None:
         self.links: list[Link] = []
         self._sides = (list(ours), list(theirs))
+        self.flow: Flow | None = None
         self._known = Vocabulary()
+        self._contents = contents(ours, theirs)
         self._same_architecture = same_architecture(ours, theirs)
 
     def open(self) -> tuple[list[Module], list[Module]]:
@@ -103,22 +114,34 @@ class _Search:
             for side in self._sides
         )
         around = self.around()
+        run = Run(self.flow, self._matrices(), around[0]) if self.flow and evidence == "flow" else None
         for signature, mine in ours.items():
             yours = theirs.get(signature, [])
-            if len(mine) != len(yours):
-                continue
-            if len(mine) == 1:
+            if len(mine) == len(yours) == 1:
                 yield Link(mine[0], yours[0], "the only one of its shape")
                 continue
-            for some, others in split(mine, yours, around) or []:
+            for some, others in self._groups(mine, yours, around):
                 why = "of its shape" if len(some) == len(mine) else "of its shape in the same block"
                 if len(some) == 1:
                     why = "the only one of its shape in the same block"
-                yield from align(order_of(some), order_of(others), evidence, self._known, why)
+                yield from align(order_of(some), order_of(others), evidence, self._known, why, run)
+
+    def _groups(
+        self, mine: list[Module], yours: list[Module], around: tuple[Around, Around]
+    ) -> Iterator[tuple[list[Module], list[Module]]]:
+        """Parts of a class that can only belong together."""
+        if len(mine) != len(yours):
+            yield from same_places(mine, yours, around)
+            return
+        for some, others in refined(mine, yours, self._contents):
+            yield from split(some, others, around) or []
 
     def around(self) -> tuple[Around, Around]:
         """The settled layers in each container, on either side."""
-        return surroundings([(s, t) for s, t, _ in self.links if s.is_matrix])
+        return surroundings(self._matrices())
+
+    def _matrices(self) -> list[tuple[Module, Module]]:
+        return [(s, t) for s, t, _ in self.links if s.is_matrix]
 
 
 def _pieces(link: Link) -> Iterator[tuple[Piece, Piece, str]]:

@@ -7,16 +7,17 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from typing import Literal, NamedTuple, TypeAlias
 
+from torchgraft.matching.structure_flow import Run
 from torchgraft.matching.structure_modules import Module
 from torchgraft.matching.structure_names import Vocabulary, by_words, contradicts, relative_names
 from torchgraft.matching.structure_order import Order
 
 __all__ = ["EVIDENCE", "Evidence", "Link", "align", "first_in_file", "untold"]
 
-Evidence: TypeAlias = Literal["numbers", "vocabulary", "sizes", "words", "order"]
+Evidence: TypeAlias = Literal["numbers", "vocabulary", "sizes", "words", "flow", "order"]
 EVIDENCE: tuple[Evidence, ...] = ("numbers", "vocabulary", "sizes", "words")
-"""What may tell siblings apart, from the surest to the least sure. Each includes those before it. The last,
-the order in the file, is only asked where the user trusts it."""
+"""What may tell siblings apart, from the surest to the least sure. Each includes those before it. After these
+come a run of the model (`"flow"`), and the order in the file where the user trusts it."""
 
 
 class Link(NamedTuple):
@@ -27,7 +28,9 @@ class Link(NamedTuple):
     why: str
 
 
-def align(ours: Order, theirs: Order, evidence: Evidence, known: Vocabulary, why: str) -> Iterator[Link]:
+def align(
+    ours: Order, theirs: Order, evidence: Evidence, known: Vocabulary, why: str, run: Run | None = None
+) -> Iterator[Link]:
     """Give the pairs that numbers, and then the other `evidence`, make unique.
 
     Args:
@@ -36,6 +39,7 @@ def align(ours: Order, theirs: Order, evidence: Evidence, known: Vocabulary, why
         evidence: How far to go for siblings that numbers do not order.
         known: What the pairs so far say about names.
         why: What is known of the two lists already, for the pairs' own `why`.
+        run: What a run of the model says, where `evidence` goes as far.
     """
     if ours.size != theirs.size:
         return
@@ -48,13 +52,13 @@ def align(ours: Order, theirs: Order, evidence: Evidence, known: Vocabulary, why
             if contradicts(*(relative_names([piece[side].modules for piece in pieces]) for side in (0, 1))):
                 return  # numbers say one thing and words another
             for place, (mine, yours) in enumerate(pieces, 1):
-                yield from align(mine, yours, evidence, known, f"number {place} of {len(pieces)} {why}")
+                yield from align(mine, yours, evidence, known, f"number {place} of {len(pieces)} {why}", run)
             return
-    told = list(_siblings(ours, theirs, evidence, known))
+    told = list(_siblings(ours, theirs, evidence, known, run))
     if not told and evidence == "order":
         told = list(_in_file_order(ours, theirs))
     for mine, yours, reason in told:
-        yield from align(mine, yours, evidence, known, f"{why}, {reason}")
+        yield from align(mine, yours, evidence, known, f"{why}, {reason}", run)
 
 
 def untold(ours: Order, theirs: Order) -> tuple[Order, Order]:
@@ -87,11 +91,11 @@ def _series(parts: Sequence[Order]) -> Order:
 
 
 def _siblings(
-    ours: Order, theirs: Order, evidence: Evidence, known: Vocabulary
+    ours: Order, theirs: Order, evidence: Evidence, known: Vocabulary, run: Run | None
 ) -> Iterator[tuple[Order, Order, str]]:
     mine, yours = ours.parts, theirs.parts
     names = relative_names([part.modules for part in mine]), relative_names([part.modules for part in yours])
-    steps = EVIDENCE[1:] if evidence == "order" else EVIDENCE[1 : EVIDENCE.index(evidence) + 1]
+    steps = EVIDENCE[1:] if evidence not in EVIDENCE else EVIDENCE[1 : EVIDENCE.index(evidence) + 1]
     found: dict[int, tuple[int, str]] = {}
     words = dict(by_words(*names))
     if "vocabulary" in steps:
@@ -100,6 +104,8 @@ def _siblings(
         found = {i: (j, "the only group of its size") for i, j in _by_size(mine, yours)}
     if not found and "words" in steps:
         found = {i: (j, f"{'.'.join(names[0][i])} ~ {'.'.join(names[1][j])}") for i, j in words.items()}
+    if not found and evidence == "flow" and run is not None:
+        found = {i: (j, reason) for i, j, reason in run.pairs(ours, theirs)}
     for i, (j, reason) in found.items():
         if words.get(i, j) != j or any(b == j and a != i for a, b in words.items()):
             continue  # two kinds of evidence contradict each other

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from torchgraft.matching.structure_modules import Module
 
-__all__ = ["Around", "near", "split", "surroundings"]
+__all__ = ["Around", "near", "same_places", "split", "surroundings"]
 
 Around: TypeAlias = Mapping[tuple[str, ...], frozenset[int]]
 """Container → numbers of the settled pairs in it."""
@@ -59,6 +59,23 @@ def split(ours: Sequence[Module], theirs: Sequence[Module], around: tuple[Around
             rest[0].extend(mine)
             rest[1].extend(yours)
     return [*parts, rest] if rest[0] else parts
+
+
+def same_places(ours: Sequence[Module], theirs: Sequence[Module], around: tuple[Around, Around]) -> _Groups:
+    """Those of two lists of unequal length that stand among the same settled neighbours, equally many.
+
+    Where nothing but the whole model is around a module, its place says nothing.
+    """
+    everything = around[0].get((), frozenset())
+    groups: dict[_Place, tuple[list[Module], list[Module]]] = defaultdict(lambda: ([], []))
+    for side, modules in enumerate((ours, theirs)):
+        for module in modules:
+            groups[near(module, around[side])][side].append(module)
+    return [
+        (mine, yours)
+        for place, (mine, yours) in groups.items()
+        if place and place != everything and len(mine) == len(yours)
+    ]
 
 
 def near(module: Module, around: Around) -> frozenset[int]:

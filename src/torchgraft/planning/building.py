@@ -11,8 +11,9 @@ from torch import nn
 
 from torchgraft import checkpoint as checkpoints
 from torchgraft.adapting import Block
+from torchgraft.anatomy.flow import parameter_flow
 from torchgraft.checkpoint import Checkpoint
-from torchgraft.matching import Matching
+from torchgraft.matching import Flow, Matching
 from torchgraft.matching import match as pair_names
 from torchgraft.planning.applying import Binding, GraftReport
 from torchgraft.planning.deciding import Decider
@@ -75,6 +76,7 @@ def plan(
         [target.named for target in targets.values()],
         rename=rename,
         mode=match,
+        flow_of=lambda: _flow(model, example),
     )
     roles = Roles(model, stem=stem, head=head, example=example)
     decider = Decider(
@@ -142,6 +144,11 @@ def as_checkpoint(weights: Weights) -> Checkpoint:
         tensors = {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}
         return Checkpoint.from_state_dict(tensors)
     return checkpoints.open(weights)
+
+
+def _flow(model: nn.Module, example: object) -> Flow | None:
+    found = parameter_flow(model, example)
+    return None if found is None else Flow(*found)
 
 
 def _describe(source: Checkpoint) -> str:

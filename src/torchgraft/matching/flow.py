@@ -1,0 +1,25 @@
+"""What a run of the model adds to names and shapes: in which order its tensors are used, and which feed which."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+__all__ = ["Flow", "FlowOf"]
+
+
+@dataclass(frozen=True, slots=True)
+class Flow:
+    """How the model uses its tensors.
+
+    Attributes:
+        order: A number for each tensor that grows in the order of use.
+        feeds: For each of them those whose results flow into where it is used, with none in between.
+    """
+
+    order: Mapping[str, int]
+    feeds: Mapping[str, frozenset[str]]
+
+
+FlowOf = Callable[[], "Flow | None"]
+"""Runs the model, if it can be run; asked only where names and shapes leave a tie."""
