@@ -14,10 +14,10 @@ from torchgraft.matching.guidance import Guidance, Mode
 from torchgraft.matching.hypotheses import HYPOTHESES, Hypothesis
 from torchgraft.matching.layouts import usual
 from torchgraft.matching.pieces import piece
+from torchgraft.matching.prefixes import match_prefixes
 from torchgraft.matching.refusals import nothing_matches
 from torchgraft.matching.renames import Renames, apply_renames
 from torchgraft.matching.result import Matching, Pair, Part
-from torchgraft.matching.structure import match_structure
 from torchgraft.tensors import Named
 
 __all__ = ["Flow", "Matching", "Mode", "Pair", "Part", "Renames", "match"]
@@ -63,7 +63,7 @@ def match(
     for hypothesis in hypotheses:
         found = hypothesis(ours, theirs, guidance)
         if found is not None:
-            if hypothesis is not match_structure and mode != "exact":
+            if hypothesis in (match_exact, match_prefixes) and mode != "exact":
                 found = completed(found, ours, theirs, guidance)
             return replace(found, notes=(*notes, *found.notes))
     raise nothing_matches(ours, theirs, mode)

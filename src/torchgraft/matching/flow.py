@@ -1,4 +1,4 @@
-"""What a run of the model adds to names and shapes: in which order its tensors are used, and which feed which."""
+"""What a run of the model adds to names: in which order its tensors are used, and which feed which."""
 
 from __future__ import annotations
 

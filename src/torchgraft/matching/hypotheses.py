@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
+from torchgraft.matching.branches import match_branches
+from torchgraft.matching.depth import match_depth
 from torchgraft.matching.exact import match_exact
 from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
@@ -21,4 +23,10 @@ Hypothesis: TypeAlias = Callable[[Sequence[Piece], Sequence[Piece], Guidance], "
 """Gives a `Matching` if it explains the two lists (sources, targets), `None` if it does not, and raises
 `AmbiguousMatchError` where it explains them in two ways."""
 
-HYPOTHESES: tuple[Hypothesis, ...] = (match_exact, match_prefixes, match_structure)
+HYPOTHESES: tuple[Hypothesis, ...] = (
+    match_exact,
+    match_prefixes,
+    match_structure,
+    match_depth,
+    match_branches,
+)

@@ -27,7 +27,7 @@ _NUMBERED = re.compile(r"(.*?)\d+", re.DOTALL)
 def contents(ours: Sequence[Module], theirs: Sequence[Module]) -> tuple[Contents, Contents]:
     """What the containers around each module hold, as far as it can be compared."""
     sides = _kinds(ours), _kinds(theirs)
-    counts = [Counter({place: kind for place, kind in of.values()}.values()) for of, _ in sides]
+    counts = [Counter(dict(of.values()).values()) for of, _ in sides]
     shared = {kind for kind, count in counts[0].items() if counts[1][kind] == count}
     mine, yours = (
         {

@@ -1,9 +1,9 @@
 """What a run of the model says about siblings that names and shapes leave tied.
 
-Two kinds of evidence. Where the checkpoint numbers its siblings and the model gives them words, the order of use
-is the order of the numbers. And where the checkpoint's names say what a layer belongs to (`attn_norm` beside
-`attn`, `attention.output.LayerNorm`), its partner is the one that the layers of that container feed, or that
-feeds them.
+Two kinds of evidence. Where the checkpoint numbers its siblings and the model gives them words, the order of
+use is the order of the numbers. And where the checkpoint's names say what a layer belongs to (`attn_norm`
+beside `attn`, `attention.output.LayerNorm`), its partner is the one that the layers of that container feed,
+or that feeds them.
 """
 
 from __future__ import annotations
@@ -109,7 +109,7 @@ class Run:
                 if kin := set(self._around.get((*above, *name[:depth]), ())):
                     break
             for child in self._children[above]:
-                if child[-1] != name[:1] and any(
+                if child[-1:] != name[:1] and any(
                     same_word(word, other) for word in words for other in words_of(child[-1])
                 ):
                     kin |= self._around[child]
