@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import get_args
 
-from torchgraft.errors import MatchError
+from torchgraft.errors import AmbiguousMatchError, MatchError
 from torchgraft.matching.completing import completed
 from torchgraft.matching.exact import match_exact
 from torchgraft.matching.flow import Flow, FlowOf
 from torchgraft.matching.guidance import Guidance, Mode
-from torchgraft.matching.hypotheses import HYPOTHESES, Hypothesis
+from torchgraft.matching.hypotheses import HYPOTHESES
 from torchgraft.matching.layouts import usual
-from torchgraft.matching.pieces import piece
+from torchgraft.matching.pieces import Piece, piece
 from torchgraft.matching.prefixes import match_prefixes
 from torchgraft.matching.refusals import nothing_matches
 from torchgraft.matching.renames import Renames, apply_renames
@@ -59,11 +59,32 @@ def match(
     ours = usual([replace(piece(s), name=name) for name, s in zip(names, sources, strict=True)])
     theirs = usual([piece(target) for target in targets])
     guidance = Guidance(mode, flow_of)
-    hypotheses: tuple[Hypothesis, ...] = (match_exact,) if mode == "exact" else HYPOTHESES
-    for hypothesis in hypotheses:
-        found = hypothesis(ours, theirs, guidance)
-        if found is not None:
-            if hypothesis in (match_exact, match_prefixes) and mode != "exact":
-                found = completed(found, ours, theirs, guidance)
-            return replace(found, notes=(*notes, *found.notes))
-    raise nothing_matches(ours, theirs, mode)
+    found = match_exact(ours, theirs, guidance)
+    if found is None and mode != "exact":
+        found = match_prefixes(ours, theirs, guidance)
+    if found is not None and mode != "exact":
+        found = completed(found, ours, theirs, guidance)
+    elif found is None and mode != "exact":
+        found = _by_structure(ours, theirs, guidance)
+    if found is None:
+        raise nothing_matches(ours, theirs, mode)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def _by_structure(ours: Sequence[Piece], theirs: Sequence[Piece], guidance: Guidance) -> Matching | None:
+    """The hypothesis that pairs most; the first of equals, and none is asked once nothing is left to pair."""
+    best: Matching | None = None
+    tie: AmbiguousMatchError | None = None
+    for hypothesis in HYPOTHESES:
+        try:
+            found = hypothesis(ours, theirs, guidance)
+        except AmbiguousMatchError as error:
+            tie = tie or error
+            continue
+        if found is not None and (best is None or len(found.pairs) > len(best.pairs)):
+            best = found
+        if best is not None and not (best.unmatched_sources and best.unmatched_targets):
+            break
+    if tie is not None and (best is None or best.unmatched_targets):
+        raise tie
+    return best

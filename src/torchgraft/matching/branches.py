@@ -15,7 +15,7 @@ from torchgraft.matching.leading import leading
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.refusals import ambiguous, rename_hint
 from torchgraft.matching.result import Matching
-from torchgraft.matching.structure import match_structure
+from torchgraft.matching.structure import SHARE, match_structure
 
 __all__ = ["match_branches"]
 
@@ -32,7 +32,13 @@ def match_branches(sources: Sequence[Piece], targets: Sequence[Piece], guidance:
     Raises:
         AmbiguousMatchError: Several branches of the checkpoint fit, or one fits in two ways.
     """
-    inside = _fitting(sources, len(targets), lambda branch: match_structure(branch, targets, guidance))
+    inside = {
+        prefix: matching
+        for prefix, matching in _fitting(
+            sources, len(targets), lambda branch: match_structure(branch, targets, guidance)
+        ).items()
+        if len(matching.pairs) >= SHARE * len(targets)
+    }
     if inside:
         return _chosen(inside, sources)
     copies = _fitting(targets, len(sources), lambda branch: match_structure(sources, branch, guidance))

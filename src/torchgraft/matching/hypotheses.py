@@ -1,4 +1,4 @@
-"""The ways in which two lists of names may belong together, in the order in which they are tried.
+"""The ways in which two lists whose names differ may belong together, in the order in which they are tried.
 
 To add one: write a function of the type `Hypothesis` in a file of its own and give it a line in `HYPOTHESES`.
 """
@@ -10,10 +10,8 @@ from typing import TypeAlias
 
 from torchgraft.matching.branches import match_branches
 from torchgraft.matching.depth import match_depth
-from torchgraft.matching.exact import match_exact
 from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
-from torchgraft.matching.prefixes import match_prefixes
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure import match_structure
 
@@ -24,8 +22,6 @@ Hypothesis: TypeAlias = Callable[[Sequence[Piece], Sequence[Piece], Guidance], "
 `AmbiguousMatchError` where it explains them in two ways."""
 
 HYPOTHESES: tuple[Hypothesis, ...] = (
-    match_exact,
-    match_prefixes,
     match_structure,
     match_depth,
     match_branches,

@@ -24,7 +24,7 @@ from torchgraft.matching.structure_names import Vocabulary
 from torchgraft.matching.structure_order import order_of
 from torchgraft.matching.structure_ties import refuse_ties, tied_classes
 
-__all__ = ["match_structure"]
+__all__ = ["SHARE", "match_structure"]
 
 HOW = "structure (names differ)"
 
@@ -44,7 +44,7 @@ def match_structure(
     ours, theirs = parts(sources, targets), parts(targets, sources)
     search = _Search(modules_of(ours), modules_of(theirs))
     search.run()
-    if guidance.flow_of is not None and tied_classes(*search.open()):
+    if guidance.flow_of is not None and tied_classes(*search.open(), search.around()):
         search.flow = guidance.flow_of()
         search.run((*EVIDENCE, "flow"))
     if guidance.mode == "order":
@@ -52,7 +52,7 @@ def match_structure(
     links = {
         target.name: (source, target, why) for link in search.links for source, target, why in _pieces(link)
     }
-    tied = tied_classes(*search.open())
+    tied = tied_classes(*search.open(), search.around())
     hanging = sum(len(module.leaves) for ours, _ in tied for module in ours)
     if len(links) + hanging < SHARE * min(len(ours), len(theirs)):
         return None

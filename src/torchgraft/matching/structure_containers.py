@@ -64,18 +64,23 @@ def split(ours: Sequence[Module], theirs: Sequence[Module], around: tuple[Around
 def same_places(ours: Sequence[Module], theirs: Sequence[Module], around: tuple[Around, Around]) -> _Groups:
     """Those of two lists of unequal length that stand among the same settled neighbours, equally many.
 
-    Where nothing but the whole model is around a module, its place says nothing.
+    The smallest containers come first. What is only in the whole model is in no place.
     """
     everything = around[0].get((), frozenset())
-    groups: dict[_Place, tuple[list[Module], list[Module]]] = defaultdict(lambda: ([], []))
+    members: dict[_Place, tuple[list[Module], list[Module]]] = defaultdict(lambda: ([], []))
     for side, modules in enumerate((ours, theirs)):
         for module in modules:
-            groups[near(module, around[side])][side].append(module)
-    return [
-        (mine, yours)
-        for place, (mine, yours) in groups.items()
-        if place and place != everything and len(mine) == len(yours)
-    ]
+            for place in {around[side].get(module.path[:depth]) for depth in range(1, len(module.path) + 1)}:
+                if place and place != everything:
+                    members[place][side].append(module)
+    groups: _Groups = []
+    taken: set[int] = set()
+    for place in sorted(members, key=len):
+        mine, yours = ([m for m in side if id(m) not in taken] for side in members[place])
+        if len(mine) == len(yours) > 0:
+            groups.append((mine, yours))
+            taken.update(id(module) for module in (*mine, *yours))
+    return groups
 
 
 def near(module: Module, around: Around) -> frozenset[int]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torchgraft.matching.refusals import ambiguous, rename_hint
 from torchgraft.matching.structure_align import first_in_file, untold
-from torchgraft.matching.structure_containers import Around, split
+from torchgraft.matching.structure_containers import Around, same_places, split
 from torchgraft.matching.structure_modules import Module, by_signature
 from torchgraft.matching.structure_names import relative_names
 from torchgraft.matching.structure_order import order_of
@@ -16,8 +16,8 @@ __all__ = ["refuse_ties", "tied_classes"]
 _Classes = list[tuple[list[Module], list[Module]]]
 
 
-def tied_classes(ours: Sequence[Module], theirs: Sequence[Module]) -> _Classes:
-    """The classes of one shape that are open and have equally many members on both sides."""
+def tied_classes(ours: Sequence[Module], theirs: Sequence[Module], around: tuple[Around, Around]) -> _Classes:
+    """Open modules of one shape, equally many on both sides: a whole class, or what one block has of it."""
     ties = []
     seen: set[int] = set()
     for squeezed in (False, True):
@@ -25,9 +25,9 @@ def tied_classes(ours: Sequence[Module], theirs: Sequence[Module]) -> _Classes:
         other = by_signature([m for m in theirs if id(m) not in seen], squeezed=squeezed)
         for signature, mine in one.items():
             yours = other.get(signature, [])
-            if len(mine) == len(yours):
-                ties.append((mine, yours))
-                seen.update(id(module) for module in (*mine, *yours))
+            groups = [(mine, yours)] if len(mine) == len(yours) else same_places(mine, yours, around)
+            ties += groups
+            seen.update(id(module) for group in groups for side in group for module in side)
     return sorted(
         ties, key=lambda tie: not tie[0][0].is_matrix
     )  # norms follow from the layers they belong to
