@@ -15,11 +15,13 @@ class Flow:
     Attributes:
         order: A number for each tensor that grows in the order of use.
         feeds: For each of them those whose results flow into where it is used, with none in between.
+        classes: The class of each of its modules, by path. Known also where it could not be run.
     """
 
     order: Mapping[str, int]
     feeds: Mapping[str, frozenset[str]]
+    classes: Mapping[str, str]
 
 
-FlowOf = Callable[[], "Flow | None"]
+FlowOf = Callable[[], Flow]
 """Runs the model, if it can be run; asked only where names and shapes leave a tie."""

@@ -37,21 +37,21 @@ class Run:
 
     def __init__(self, flow: Flow, settled: Sequence[tuple[Module, Module]], around: Around) -> None:
         self._order = flow.order
+        self._classes = flow.classes
         self._around = around
         self._children: dict[_Path, list[_Path]] = defaultdict(list)
         for container in around:
             if container:
                 self._children[container[:-1]].append(container)
-        number = {
-            leaf.origin: place for place, (_, target) in enumerate(settled) for leaf in target.leaves.values()
-        }
+        numbers: dict[str, set[int]] = defaultdict(set)
+        for place, (_, target) in enumerate(settled):
+            for leaf in target.leaves.values():
+                numbers[leaf.origin].add(place)
         self._near: dict[str, set[int]] = defaultdict(set)
         for name, feeding in flow.feeds.items():
             for other in feeding:
-                if other in number:
-                    self._near[name].add(number[other])
-                if name in number:
-                    self._near[other].add(number[name])
+                self._near[name] |= numbers.get(other, set())
+                self._near[other] |= numbers.get(name, set())
 
     def pairs(self, ours: Order, theirs: Order) -> Iterator[tuple[int, int, str]]:
         """Indices of the parts of two orders that belong together, and why."""
@@ -63,7 +63,27 @@ class Run:
                 turn = sorted(range(len(used)), key=lambda j: used[j] or 0)
                 yield from ((i, j, "used in the order of its number") for i, j in enumerate(turn))
                 return
-        yield from self._by_neighbours(ours.parts, theirs.parts)
+        yield from list(self._by_neighbours(ours.parts, theirs.parts)) or self._by_class(
+            ours.parts, theirs.parts
+        )
+
+    def _by_class(self, ours: Sequence[Order], theirs: Sequence[Order]) -> Iterator[tuple[int, int, str]]:
+        """A word of one name that only one of the model's modules has in its class: `branch_pool`, `AvgPool2d`."""
+        names = relative_names([part.modules for part in ours])
+        mine = [set(words) for words in distinct_words(names)]
+        yours = [self._class_words(part.modules, theirs) for part in theirs]
+        for i, words in enumerate(mine):
+            found = [j for j, others in enumerate(yours) if _share(words, others)]
+            if len(found) == 1 and sum(_share(other, yours[found[0]]) for other in mine) == 1:
+                yield i, found[0], "by the class of its module"
+
+    def _class_words(self, modules: Sequence[Module], siblings: Sequence[Order]) -> set[str]:
+        above = len(_shared([module.path for part in siblings for module in part.modules]))
+        path = _shared([module.path for module in modules])
+        around = {".".join(path[:depth]) for depth in range(above + 1, len(path) + 1)}
+        inside = f"{'.'.join(path[: above + 1])}."
+        kinds = [kind for name, kind in self._classes.items() if name in around or name.startswith(inside)]
+        return {word for kind in kinds for word in words_of(kind)}
 
     def _used(self, part: Order) -> int | None:
         orders = [
@@ -115,6 +135,10 @@ class Run:
                     kin |= self._around[child]
             found.append(kin)
         return found
+
+
+def _share(words: set[str], others: set[str]) -> bool:
+    return any(same_word(word, other) for word in words for other in others)
 
 
 def _shared(paths: Sequence[_Path]) -> _Path:

@@ -146,9 +146,9 @@ def as_checkpoint(weights: Weights) -> Checkpoint:
     return checkpoints.open(weights)
 
 
-def _flow(model: nn.Module, example: object) -> Flow | None:
-    found = parameter_flow(model, example)
-    return None if found is None else Flow(*found)
+def _flow(model: nn.Module, example: object) -> Flow:
+    order, feeds = parameter_flow(model, example) or ({}, {})
+    return Flow(order, feeds, {path: type(module).__name__ for path, module in model.named_modules()})
 
 
 def _describe(source: Checkpoint) -> str:
