@@ -13,7 +13,7 @@ from torchgraft.matching.flow import Flow, FlowOf
 from torchgraft.matching.guidance import Guidance, Mode
 from torchgraft.matching.hypotheses import HYPOTHESES
 from torchgraft.matching.layouts import usual
-from torchgraft.matching.pieces import Piece, piece
+from torchgraft.matching.pieces import Piece, pieces_of
 from torchgraft.matching.prefixes import match_prefixes
 from torchgraft.matching.refusals import nothing_matches
 from torchgraft.matching.renames import Renames, apply_renames
@@ -56,8 +56,8 @@ def match(
     if not sources or not targets:
         raise nothing_matches(sources, targets, mode)
     names, notes = apply_renames([source.name for source in sources], rename)
-    ours = usual([replace(piece(s), name=name) for name, s in zip(names, sources, strict=True)])
-    theirs = usual([piece(target) for target in targets])
+    ours = usual(pieces_of(sources, names))
+    theirs = usual(pieces_of(targets))
     guidance = Guidance(mode, flow_of)
     found = match_exact(ours, theirs, guidance)
     if found is None and mode != "exact":

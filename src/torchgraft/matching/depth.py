@@ -16,7 +16,7 @@ from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure import match_structure
-from torchgraft.matching.structure_modules import Module, leaf_of, modules_of
+from torchgraft.matching.structure_modules import Module, modules_of
 
 __all__ = ["match_depth"]
 
@@ -105,4 +105,4 @@ def _without(pieces: Sequence[Piece], blocks: set[_Path]) -> list[Piece]:
     def dropped(path: _Path) -> bool:
         return any(path[:depth] in blocks for depth in range(1, len(path) + 1))
 
-    return [piece for piece in pieces if not dropped(leaf_of(piece.name)[0])]
+    return [piece for piece in pieces if not dropped(piece.path)]

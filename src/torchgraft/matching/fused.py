@@ -12,7 +12,6 @@ from dataclasses import replace
 
 from torchgraft.adapting import Block
 from torchgraft.matching.pieces import Piece
-from torchgraft.tensors import Named
 
 __all__ = ["parts"]
 
@@ -30,10 +29,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
 _BY_CONTRACT: dict[str, tuple[str, ...]] = {"in_proj": ("q", "k", "v"), "c_attn": ("q", "k", "v")}
 """Names that spell nothing out, but whose order is documented: by `torch.nn.MultiheadAttention`, by GPT-2."""
 
-_ATTACHED = re.compile(r"(.+)_(weight|bias)")
 
-
-def parts(pieces: Sequence[Piece], others: Sequence[Named]) -> list[Piece]:
+def parts(pieces: Sequence[Piece], others: Sequence[Piece]) -> list[Piece]:
     """The pieces, with each fused one in its place by its parts.
 
     Args:
@@ -50,16 +47,17 @@ def parts(pieces: Sequence[Piece], others: Sequence[Named]) -> list[Piece]:
 
 
 def _split(piece: Piece, sizes: Mapping[tuple[str, ...], set[tuple[int, ...]]]) -> Iterator[Piece]:
-    named = _renamed(piece.name)
+    named = _renamed(piece.path)
     if named is None or not piece.shape:
         return
-    words, names = named
+    words, paths = named
     rows = _rows(piece.shape[0], words, sizes)
     start = 0
-    for place, (word, name, size) in enumerate(zip(words, names, rows, strict=False)):
+    for place, (word, path, size) in enumerate(zip(words, paths, rows, strict=False)):
         yield replace(
             piece,
-            name=name,
+            name=".".join(filter(None, (*path, piece.leaf))),
+            path=path,
             shape=(size, *piece.shape[1:]),
             rows=Block(start, start + size, piece.shape[0]),
             place=place,
@@ -69,22 +67,18 @@ def _split(piece: Piece, sizes: Mapping[tuple[str, ...], set[tuple[int, ...]]]) 
         start += size
 
 
-def _renamed(name: str) -> tuple[tuple[str, ...], list[str]] | None:
-    """What is fused in a tensor of this name, and what its parts would be called."""
-    components = name.split(".")
-    for at in range(len(components) - 1, max(len(components) - 3, -1), -1):
-        component, leaf = components[at], ""
-        if at == len(components) - 1 and (attached := _ATTACHED.fullmatch(component)):
-            component, leaf = attached[1], f".{attached[2]}"
-        if component in _BY_CONTRACT:
-            words = _BY_CONTRACT[component]
+def _renamed(path: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
+    """What is fused in a tensor of this path, and what the paths of its parts would be."""
+    for at in range(len(path) - 1, max(len(path) - 3, -1), -1):
+        if path[at] in _BY_CONTRACT:
+            words = _BY_CONTRACT[path[at]]
             spelled = words
-        elif match := _SPELLED.fullmatch(component):
+        elif match := _SPELLED.fullmatch(path[at]):
             words = _WORDS[match["fused"].lower()]
             spelled = tuple(match["before"] + word + match["after"] for word in words)
         else:
             continue
-        return words, [".".join([*components[:at], word + leaf, *components[at + 1 :]]) for word in spelled]
+        return words, [(*path[:at], word, *path[at + 1 :]) for word in spelled]
     return None
 
 
@@ -98,13 +92,13 @@ def _rows(
     return () if total % len(words) or not total else (total // len(words),) * len(words)
 
 
-def _sizes(others: Sequence[Named]) -> dict[tuple[str, ...], set[tuple[int, ...]]]:
+def _sizes(others: Sequence[Piece]) -> dict[tuple[str, ...], set[tuple[int, ...]]]:
     """How many rows the siblings `q`, `k`, `v` (and so on) of the other side have, by their first letters."""
     siblings: dict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for tensor in others:
-        *path, last, leaf = ["", "", *tensor.name.split(".")]
+        *path, last = tensor.path or ("",)
         match = re.match(r"(?:.*_)?(q|k|v|query|key|value|gate|up)(?![a-z])", last, re.IGNORECASE)
-        if match and tensor.shape and leaf in {"weight", "kernel"}:
+        if match and tensor.shape and tensor.leaf == "weight":
             letter = match[1][0].lower()
             siblings[".".join(path), last[: match.start(1)] + last[match.end(1) :]][letter] = tensor.shape[0]
     found: dict[tuple[str, ...], set[tuple[int, ...]]] = defaultdict(set)

@@ -14,7 +14,6 @@ from dataclasses import replace
 from torchgraft.adapting import Permuted, Reshaped
 from torchgraft.adapting.ops import Op, Shape
 from torchgraft.matching.pieces import Piece
-from torchgraft.matching.structure_modules import leaf_of
 
 __all__ = ["usual"]
 
@@ -30,11 +29,11 @@ def usual(tensors: Sequence[Piece]) -> list[Piece]:
 
 def _turned(tensors: Sequence[Piece]) -> set[str]:
     """Dense layers of `(in, out)`: where one is not square, its bias is as long as one of the sizes."""
-    biases = {leaf_of(t.name)[0]: t.shape for t in tensors if leaf_of(t.name)[1] == "bias"}
+    biases = {t.path: t.shape for t in tensors if t.leaf == "bias"}
     dense = {
-        t.name: (t.shape, biases[path])
+        t.name: (t.shape, biases[t.path])
         for t in tensors
-        if len(t.shape) == 2 and (path := leaf_of(t.name)[0]) in biases and leaf_of(t.name)[1] == "weight"
+        if len(t.shape) == 2 and t.leaf == "weight" and t.path in biases
     }
     telling = [bias == shape[1:] for shape, bias in dense.values() if shape[0] != shape[1] and len(bias) == 1]
     return set(dense) if telling and all(telling) else set()
@@ -61,7 +60,7 @@ def _steps(tensor: Piece) -> tuple[Op, ...]:
 
 def _guessed(tensor: Piece) -> str:
     """The layout of a Flax `kernel`, by the number of its dimensions."""
-    path, shape = leaf_of(tensor.name)[0], tensor.shape
+    path, shape = tensor.path, tensor.shape
     name = path[-1].lower() if path else ""
     if _last_word(tensor.name) == "bias":
         return "ND" if len(shape) == 2 else ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from torchgraft.adapting import Block
 from torchgraft.adapting.ops import Op, Shape
+from torchgraft.matching.naming import is_flat, taken_apart
 from torchgraft.tensors import Named
 
-__all__ = ["Piece", "piece"]
+__all__ = ["Piece", "pieces_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Piece(Named):
     Attributes:
         name: As it would be called if it stood alone.
         shape: As it would be in PyTorch.
+        path: The path of its layer.
+        leaf: What it is to that layer, in PyTorch's words; empty for a tensor of no layer.
         origin: The name of the tensor that it is, or is in.
         whole: That tensor's shape, as it lies.
         ops: What brings that tensor into PyTorch's layout.
@@ -27,6 +31,8 @@ class Piece(Named):
         word: What the part is called, such as `"q"`; empty for a whole tensor.
     """
 
+    path: tuple[str, ...] = ()
+    leaf: str = ""
     origin: str = ""
     whole: Shape = ()
     ops: tuple[Op, ...] = ()
@@ -41,8 +47,18 @@ class Piece(Named):
         return self.ops if self.rows is None else (*self.ops, self.rows)
 
 
-def piece(tensor: Named) -> Piece:
-    """The tensor as one piece, as it lies."""
-    return Piece(
-        tensor.name, tensor.shape, tensor.dtype, layout=tensor.layout, origin=tensor.name, whole=tensor.shape
-    )
+def pieces_of(tensors: Sequence[Named], names: Sequence[str] | None = None) -> list[Piece]:
+    """Each tensor as one piece, as it lies.
+
+    Args:
+        tensors: One side's.
+        names: What they are called instead.
+    """
+    names = [tensor.name for tensor in tensors] if names is None else names
+    flat = is_flat(names)
+    found = []
+    for tensor, name in zip(tensors, names, strict=True):
+        path, leaf = taken_apart(name, flat=flat)
+        piece = Piece(name, tensor.shape, tensor.dtype, layout=tensor.layout, path=path, leaf=leaf)
+        found.append(replace(piece, origin=tensor.name, whole=tensor.shape))
+    return found

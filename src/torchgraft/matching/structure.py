@@ -7,18 +7,21 @@ libraries list the same siblings (query, key, value) in different orders.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
-from torchgraft.matching.flow import Flow
+from torchgraft.matching.flow import Flow, FlowOf
 from torchgraft.matching.folding import folded
 from torchgraft.matching.fused import parts
 from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
-from torchgraft.matching.structure_align import EVIDENCE, Evidence, Link, align
+from torchgraft.matching.structure_align import EVIDENCE, Evidence, align
 from torchgraft.matching.structure_containers import Around, same_places, split, surroundings
 from torchgraft.matching.structure_contents import contents, refined
 from torchgraft.matching.structure_flow import Run
+from torchgraft.matching.structure_kin import Siblings
 from torchgraft.matching.structure_leftovers import same_architecture, same_block, stem_and_head
+from torchgraft.matching.structure_link import Link
 from torchgraft.matching.structure_modules import COUNTER, Module, by_signature, modules_of
 from torchgraft.matching.structure_names import Vocabulary
 from torchgraft.matching.structure_order import order_of
@@ -42,11 +45,8 @@ def match_structure(
         AmbiguousMatchError: Layers of one shape could be exchanged and nothing tells which is which.
     """
     ours, theirs = parts(sources, targets), parts(targets, sources)
-    search = _Search(modules_of(ours), modules_of(theirs))
+    search = _Search(modules_of(ours), modules_of(theirs), guidance.flow_of)
     search.run()
-    if guidance.flow_of is not None and tied_classes(*search.open(), search.around()):
-        search.flow = guidance.flow_of()
-        search.run((*EVIDENCE, "flow"))
     if guidance.mode == "order":
         search.run((*EVIDENCE, "order"))
     links = {
@@ -70,13 +70,20 @@ def match_structure(
 class _Search:
     """What is settled so far, and what is open on either side."""
 
-    def __init__(self, ours: Sequence[Module], theirs: Sequence[Module]) -> None:
+    def __init__(
+        self, ours: Sequence[Module], theirs: Sequence[Module], flow_of: FlowOf | None = None
+    ) -> None:
         self.links: list[Link] = []
         self._sides = (list(ours), list(theirs))
-        self.flow: Flow | None = None
+        self._flow_of = flow_of
         self._known = Vocabulary()
+        self._siblings = Siblings(ours)
         self._contents = contents(ours, theirs)
         self._same_architecture = same_architecture(ours, theirs)
+
+    @cached_property
+    def _flow(self) -> Flow | None:
+        return None if self._flow_of is None else self._flow_of()
 
     def open(self) -> tuple[list[Module], list[Module]]:
         """The modules without a partner, in file order."""
@@ -103,20 +110,34 @@ class _Search:
         for squeezed in (False, True):
             for evidence in kinds:
                 for matrices in (True, False):  # norms follow the layers they belong to
+                    if not matrices:
+                        yield iter(list(self._followers(squeezed=squeezed)))
                     yield iter(list(self._by_class(evidence, matrices=matrices, squeezed=squeezed)))
         if self._same_architecture:
             yield iter(list(same_block(*self._sides, self.around())))
         yield iter(list(stem_and_head(*self._sides)))
 
-    def _by_class(self, evidence: Evidence, *, matrices: bool, squeezed: bool) -> Iterator[Link]:
+    def _classes(self, *, matrices: bool, squeezed: bool) -> Iterator[tuple[list[Module], list[Module]]]:
         ours, theirs = (
             by_signature([m for m in side if m.is_matrix == matrices], squeezed=squeezed)
             for side in self._sides
         )
+        yield from ((mine, theirs[signature]) for signature, mine in ours.items() if signature in theirs)
+
+    def _followers(self, *, squeezed: bool) -> Iterator[Link]:
+        """Norms and the like, by the settled layers that they stand beside on both sides."""
+        classes = list(self._classes(matrices=False, squeezed=squeezed))
+        if any(len(mine) > 1 for mine, _ in classes) and (run := self._run()):
+            for mine, yours in classes:
+                yield from run.followers(mine, yours, self._siblings)
+
+    def _run(self) -> Run | None:
+        return Run(self._flow, self._matrices(), self.around()[0]) if self._flow else None
+
+    def _by_class(self, evidence: Evidence, *, matrices: bool, squeezed: bool) -> Iterator[Link]:
         around = self.around()
-        run = Run(self.flow, self._matrices(), around[0]) if self.flow and evidence == "flow" else None
-        for signature, mine in ours.items():
-            yours = theirs.get(signature, [])
+        run = self._run() if evidence in ("flow", "order") else None
+        for mine, yours in self._classes(matrices=matrices, squeezed=squeezed):
             if len(mine) == len(yours) == 1:
                 yield Link(mine[0], yours[0], "the only one of its shape")
                 continue

@@ -5,27 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
 from torchgraft.matching.structure_flow import Run
-from torchgraft.matching.structure_modules import Module
+from torchgraft.matching.structure_link import Link
 from torchgraft.matching.structure_names import Vocabulary, by_words, contradicts, relative_names
 from torchgraft.matching.structure_order import Order
 
-__all__ = ["EVIDENCE", "Evidence", "Link", "align", "first_in_file", "untold"]
+__all__ = ["EVIDENCE", "Evidence", "align", "first_in_file", "untold"]
 
 Evidence: TypeAlias = Literal["numbers", "vocabulary", "sizes", "words", "flow", "order"]
-EVIDENCE: tuple[Evidence, ...] = ("numbers", "vocabulary", "sizes", "words")
-"""What may tell siblings apart, from the surest to the least sure. Each includes those before it. After these
-come a run of the model (`"flow"`), and the order in the file where the user trusts it."""
-
-
-class Link(NamedTuple):
-    """Two modules that are the same layer, and why."""
-
-    source: Module
-    target: Module
-    why: str
+EVIDENCE: tuple[Evidence, ...] = ("numbers", "vocabulary", "sizes", "words", "flow")
+"""What may tell siblings apart, from the surest to the least sure; a run of the model (`"flow"`) comes last.
+Each includes those before it. After them comes the order in the file, where the user trusts it."""
 
 
 def align(
@@ -95,7 +87,7 @@ def _siblings(
 ) -> Iterator[tuple[Order, Order, str]]:
     mine, yours = ours.parts, theirs.parts
     names = relative_names([part.modules for part in mine]), relative_names([part.modules for part in yours])
-    steps = EVIDENCE[1:] if evidence not in EVIDENCE else EVIDENCE[1 : EVIDENCE.index(evidence) + 1]
+    steps = EVIDENCE if evidence == "order" else EVIDENCE[: EVIDENCE.index(evidence) + 1]
     found: dict[int, tuple[int, str]] = {}
     words = dict(by_words(*names))
     if "vocabulary" in steps:
@@ -104,7 +96,7 @@ def _siblings(
         found = {i: (j, "the only group of its size") for i, j in _by_size(mine, yours)}
     if not found and "words" in steps:
         found = {i: (j, f"{'.'.join(names[0][i])} ~ {'.'.join(names[1][j])}") for i, j in words.items()}
-    if not found and evidence == "flow" and run is not None:
+    if not found and "flow" in steps and run is not None:
         found = {i: (j, reason) for i, j, reason in run.pairs(ours, theirs)}
     for i, (j, reason) in found.items():
         if words.get(i, j) != j or any(b == j and a != i for a, b in words.items()):

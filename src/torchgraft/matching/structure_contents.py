@@ -21,7 +21,7 @@ Contents = Mapping[int, frozenset[Hashable]]
 _Path = tuple[str, ...]
 _Place = tuple[int, int]
 
-_NUMBERED = re.compile(r"(.*?)\d+", re.DOTALL)
+_NUMBERED = re.compile(r"(.*?)\d+[a-f]?", re.DOTALL)
 
 
 def contents(ours: Sequence[Module], theirs: Sequence[Module]) -> tuple[Contents, Contents]:

@@ -14,6 +14,8 @@ from itertools import permutations
 
 from torchgraft.matching.flow import Flow
 from torchgraft.matching.structure_containers import Around
+from torchgraft.matching.structure_kin import Siblings
+from torchgraft.matching.structure_link import Link
 from torchgraft.matching.structure_modules import Module
 from torchgraft.matching.structure_names import distinct_words, relative_names, same_word, words_of
 from torchgraft.matching.structure_order import Order
@@ -43,7 +45,10 @@ class Run:
         for container in around:
             if container:
                 self._children[container[:-1]].append(container)
-        numbers: dict[str, set[int]] = defaultdict(set)
+        self._feeds = flow.feeds
+        self._number_of = {id(source): place for place, (source, _) in enumerate(settled)}
+        self._numbers: dict[str, set[int]] = defaultdict(set)
+        numbers = self._numbers
         for place, (_, target) in enumerate(settled):
             for leaf in target.leaves.values():
                 numbers[leaf.origin].add(place)
@@ -52,6 +57,31 @@ class Run:
             for other in feeding:
                 self._near[name] |= numbers.get(other, set())
                 self._near[other] |= numbers.get(name, set())
+
+    def followers(
+        self, ours: Sequence[Module], theirs: Sequence[Module], siblings: Siblings
+    ) -> Iterator[Link]:
+        """Pairs of modules that alone stand beside the same settled layer: by name, and when it runs."""
+        mine: dict[int, list[Module]] = defaultdict(list)
+        yours: dict[int, list[Module]] = defaultdict(list)
+        for module in ours:
+            owner = siblings.after(module)
+            if owner is not None and id(owner) in self._number_of:
+                mine[self._number_of[id(owner)]].append(module)
+        for module in theirs:
+            for place in self._fed_by(module):
+                yours[place].append(module)
+        for place in mine.keys() & yours.keys():
+            if len(mine[place]) == len(yours[place]) == 1:
+                yield Link(mine[place][0], yours[place][0], "follows the same layer")
+
+    def _fed_by(self, module: Module) -> set[int]:
+        return {
+            place
+            for leaf in module.leaves.values()
+            for other in self._feeds.get(leaf.origin, ())
+            for place in self._numbers.get(other, ())
+        }
 
     def pairs(self, ours: Order, theirs: Order) -> Iterator[tuple[int, int, str]]:
         """Indices of the parts of two orders that belong together, and why."""
@@ -68,7 +98,7 @@ class Run:
         )
 
     def _by_class(self, ours: Sequence[Order], theirs: Sequence[Order]) -> Iterator[tuple[int, int, str]]:
-        """A word of one name that only one of the model's modules has in its class: `branch_pool`, `AvgPool2d`."""
+        """A word that one name and the class of only one module have: `branch_pool`, `AvgPool2d`."""
         names = relative_names([part.modules for part in ours])
         mine = [set(words) for words in distinct_words(names)]
         yours = [self._class_words(part.modules, theirs) for part in theirs]

@@ -2,33 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from torchgraft.matching.naming import COUNTER
 from torchgraft.matching.pieces import Piece
 
-__all__ = ["COUNTER", "Module", "Signature", "by_signature", "leaf_of", "modules_of"]
+__all__ = ["COUNTER", "Module", "Signature", "by_signature", "modules_of"]
 
 Signature = tuple[tuple[str, tuple[int, ...]], ...]
 """A module's leaves with their shapes, sorted. A lone leaf's name says nothing, so it is ""."""
-
-_LEAVES = {
-    "weight": "weight", "kernel": "weight", "gamma": "weight", "scale": "weight", "w": "weight",
-    "embedding": "weight", "embeddings": "weight", "depthwise_kernel": "weight",
-    "bias": "bias", "beta": "bias", "b": "bias", "offset": "bias",
-    "running_mean": "running_mean", "moving_mean": "running_mean", "mean": "running_mean",
-    "running_var": "running_var", "moving_variance": "running_var", "var": "running_var",
-    "num_batches_tracked": "num_batches_tracked",
-}  # fmt: skip
-
-COUNTER = "num_batches_tracked"
-"""Goes with its module and decides nothing: old files lack it."""
-
-_COLLECTIONS = {"params", "batch_stats"}
-"""Flax keeps a layer's weights and its statistics in two trees."""
-
-_ATTACHED = re.compile(r"(.+)_(weight|bias)")  # in_proj_weight: a layer that lives as bare parameters
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,6 +32,12 @@ class Module:
     def name(self) -> str:
         """The path, dotted."""
         return ".".join(self.path)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Its path as the file spells it."""
+        *path, last = self.main.name.split(".")
+        return tuple(path) or (last,)
 
     @property
     def main(self) -> Piece:
@@ -77,29 +66,11 @@ def modules_of(tensors: Iterable[Piece]) -> list[Module]:
     """The modules of a list of tensors, in the order of their first tensors."""
     leaves: dict[tuple[str, ...], dict[str, Piece]] = {}
     for tensor in tensors:
-        path, leaf = leaf_of(tensor.name)
+        path, leaf = tensor.path, tensor.leaf
         if leaf in leaves.get(path, ()):  # `gamma` beside `weight`: then it is none of the module's own
-            path, leaf = (*_components(tensor.name)[0], _components(tensor.name)[1]), ""
+            path, leaf = (*path, tensor.name.rpartition(".")[2]), ""
         leaves.setdefault(path, {})[leaf] = tensor
     return [Module(path, of, order) for order, (path, of) in enumerate(leaves.items())]
-
-
-def leaf_of(name: str) -> tuple[tuple[str, ...], str]:
-    """The path of the module that a tensor belongs to, and what it is there, in PyTorch's words."""
-    path, last = _components(name)
-    if last in _LEAVES:
-        return tuple(path), _LEAVES[last]
-    attached = _ATTACHED.fullmatch(last)
-    if attached:
-        return (*path, attached[1]), attached[2]
-    return (*path, last), ""
-
-
-def _components(name: str) -> tuple[list[str], str]:
-    """A name taken apart; Keras and Flax write `params/conv/kernel:0`."""
-    *path, last = name.replace("/", ".").split(".")
-    last = last.partition(":")[0]
-    return [part for part in path if part not in _COLLECTIONS], last
 
 
 def _kind(tensor: Piece) -> str:

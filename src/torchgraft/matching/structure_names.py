@@ -10,6 +10,7 @@ from torchgraft.matching.structure_modules import Module
 
 __all__ = [
     "Vocabulary",
+    "apart",
     "by_words",
     "contradicts",
     "distinct_words",
@@ -63,7 +64,12 @@ class Vocabulary:
 
 def relative_names(groups: Sequence[Sequence[Module]]) -> list[tuple[str, ...]]:
     """What tells groups of sibling modules apart: the part of a group's path below what all groups share."""
-    paths = [_common([module.path for module in group]) for group in groups]
+    return apart([[module.path for module in group] for group in groups])
+
+
+def apart(groups: Sequence[Sequence[tuple[str, ...]]]) -> list[tuple[str, ...]]:
+    """What tells groups of paths apart: the part that a group shares below what all groups share."""
+    paths = [_common(group) for group in groups]
     above = len(_common(paths))
     return [path[above:] for path in paths]
 

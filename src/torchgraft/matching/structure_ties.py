@@ -8,7 +8,7 @@ from torchgraft.matching.refusals import ambiguous, rename_hint
 from torchgraft.matching.structure_align import first_in_file, untold
 from torchgraft.matching.structure_containers import Around, same_places, split
 from torchgraft.matching.structure_modules import Module, by_signature
-from torchgraft.matching.structure_names import relative_names
+from torchgraft.matching.structure_names import apart
 from torchgraft.matching.structure_order import order_of
 
 __all__ = ["refuse_ties", "tied_classes"]
@@ -46,7 +46,7 @@ def refuse_ties(ties: _Classes, around: tuple[Around, Around]) -> None:
     mine, yours = (
         sorted(side.parts, key=first_in_file)[:2] for side in untold(order_of(ours), order_of(theirs))
     )
-    names = relative_names([part.modules for part in mine]), relative_names([part.modules for part in yours])
+    names = _given([part.modules for part in mine]), _given([part.modules for part in yours])
     rules = {".".join(old): ".".join(new) for old, new in zip(*names, strict=True) if old and new}
     (one, two), (first, second) = ([part.modules[0].main.name for part in side] for side in (mine, yours))
     raise ambiguous(
@@ -56,3 +56,8 @@ def refuse_ties(ties: _Classes, around: tuple[Around, Around]) -> None:
         f"{rename_hint(rules)}, or the other way round; "
         'match="order" (--match order) trusts the order of the file',
     )
+
+
+def _given(groups: Sequence[Sequence[Module]]) -> list[tuple[str, ...]]:
+    """What tells groups of siblings apart, as the file spells it."""
+    return apart([[module.given for module in group] for group in groups])

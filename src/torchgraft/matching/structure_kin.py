@@ -1,0 +1,106 @@
+"""Which layer a norm belongs to, as far as the checkpoint's names say: `bn2` to `conv2`, `0.1` to `0.0`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Literal
+
+from torchgraft.matching.structure_modules import Module
+
+__all__ = ["Siblings"]
+
+_NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
+
+_Path = tuple[str, ...]
+
+
+class Siblings:
+    """The matrices among a checkpoint's layers, by what their names share with the other layers' names."""
+
+    def __init__(self, modules: Sequence[Module]) -> None:
+        runs: dict[tuple[_Path, str, _Path], dict[int, Module]] = defaultdict(dict)
+        for module in modules:
+            for at, number in _numbers(module.path):
+                word = module.path[at][: -len(number)]
+                runs[module.path[:at], word, module.path[at + 1 :]][int(number)] = module
+        self._runs = runs
+        self._beside: dict[_Path, list[tuple[str, _Path]]] = defaultdict(list)
+        for parent, word, rest in runs:
+            self._beside[parent].append((word, rest))
+        self._inside: dict[_Path, list[Module]] = defaultdict(list)
+        for module in modules:
+            if module.is_matrix:
+                for depth in range(len(module.path)):
+                    self._inside[module.path[:depth]].append(module)
+
+        self._votes = Counter(
+            _side(module, owner)
+            for module in modules
+            if not module.is_matrix and (owner := self.owner(module)) is not None
+        )
+
+    def after(self, module: Module) -> Module | None:
+        """The one matrix whose result this module takes, if its name says so.
+
+        A norm may stand before the layer of its number (DenseNet) or after it: its size tells, and where the
+        layer is square, the others of the checkpoint tell, if they agree.
+        """
+        owner = self.owner(module)
+        if owner is None:
+            return None
+        side = _side(module, owner)
+        if side == "either" and not self._votes["before"] and self._votes["after"]:
+            side = "after"
+        return owner if side == "after" else None
+
+    def owner(self, module: Module) -> Module | None:
+        """The one matrix that this module belongs to, if its name says so."""
+        return self._alone_with(module) or self._of_its_number(module) or self._before(module)
+
+    def _alone_with(self, module: Module) -> Module | None:
+        """The only matrix in the same container: `conv_3x3.normalization` and `conv_3x3.convolution`."""
+        if len(module.path) < 2:
+            return None
+        near = self._inside[module.path[:-1]]
+        return near[0] if len(near) == 1 else None
+
+    def _of_its_number(self, module: Module) -> Module | None:
+        """The matrix of the same number in the one run of siblings that has the same numbers."""
+        for at, number in reversed(_numbers(module.path)):
+            parent, word, rest = module.path[:at], module.path[at][: -len(number)], module.path[at + 1 :]
+            mine = self._runs[parent, word, rest].keys()
+            found = [
+                run[int(number)]
+                for other in self._beside[parent]
+                if other != (word, rest)
+                and (run := self._runs[(parent, *other)]).keys() == mine
+                and run[int(number)].is_matrix
+            ]
+            if len(mine) > 1 and len(found) == 1:
+                return found[0]
+        return None
+
+    def _before(self, module: Module) -> Module | None:
+        """The matrix one place before in an `nn.Sequential`."""
+        last = module.path[-1] if module.path else ""
+        if not last.isdecimal():
+            return None
+        before = self._runs[module.path[:-1], "", ()].get(int(last) - 1)
+        return before if before is not None and before.is_matrix else None
+
+
+def _side(module: Module, owner: Module) -> Literal["before", "after", "either", "none"]:
+    """Where a module of this size can stand."""
+    size, shape = module.main.numel, owner.main.shape
+    outputs, inputs = size == shape[0], len(shape) > 1 and size == shape[1]
+    if outputs and inputs:
+        return "either"
+    return "after" if outputs else "before" if inputs else "none"
+
+
+def _numbers(path: _Path) -> list[tuple[int, str]]:
+    """Where a path has numbers at the end of a component, and which."""
+    matches = ((at, _NUMBERED.fullmatch(component)) for at, component in enumerate(path))
+    return [(at, match[2]) for at, match in matches if match is not None]
