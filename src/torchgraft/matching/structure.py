@@ -15,7 +15,7 @@ from torchgraft.matching.fused import parts
 from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
-from torchgraft.matching.structure_align import EVIDENCE, Evidence, align
+from torchgraft.matching.structure_align import EVIDENCE, NORM_EVIDENCE, Evidence, align
 from torchgraft.matching.structure_containers import Around, same_places, split, surroundings
 from torchgraft.matching.structure_contents import contents, refined
 from torchgraft.matching.structure_flow import Run
@@ -136,7 +136,9 @@ class _Search:
 
     def _by_class(self, evidence: Evidence, *, matrices: bool, squeezed: bool) -> Iterator[Link]:
         around = self.around()
-        run = self._run() if evidence in ("flow", "order") else None
+        kinds = EVIDENCE if matrices else NORM_EVIDENCE
+        steps = kinds[: kinds.index(evidence) + 1] if evidence in kinds else (*kinds, evidence)
+        run = self._run() if "flow" in steps else None
         for mine, yours in self._classes(matrices=matrices, squeezed=squeezed):
             if len(mine) == len(yours) == 1:
                 yield Link(mine[0], yours[0], "the only one of its shape")
@@ -145,7 +147,7 @@ class _Search:
                 why = "of its shape" if len(some) == len(mine) else "of its shape in the same block"
                 if len(some) == 1:
                     why = "the only one of its shape in the same block"
-                yield from align(order_of(some), order_of(others), evidence, self._known, why, run)
+                yield from align(order_of(some), order_of(others), steps, self._known, why, run)
 
     def _groups(
         self, mine: list[Module], yours: list[Module], around: tuple[Around, Around]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from torchgraft.matching.structure_modules import Module
@@ -14,17 +14,18 @@ __all__ = ["Siblings"]
 _NUMBERED = re.compile(r"(.*?)(\d+)", re.DOTALL)
 
 _Path = tuple[str, ...]
+_Run = tuple[_Path, str, _Path]
+"""What is before the numbered word, the word, and what is behind it."""
 
 
 class Siblings:
     """The matrices among a checkpoint's layers, by what their names share with the other layers' names."""
 
     def __init__(self, modules: Sequence[Module]) -> None:
-        runs: dict[tuple[_Path, str, _Path], dict[int, Module]] = defaultdict(dict)
+        runs: dict[_Run, dict[int, Module]] = defaultdict(dict)
         for module in modules:
-            for at, number in _numbers(module.path):
-                word = module.path[at][: -len(number)]
-                runs[module.path[:at], word, module.path[at + 1 :]][int(number)] = module
+            for run, number in _runs(module.path):
+                runs[run][number] = module
         self._runs = runs
         self._beside: dict[_Path, list[tuple[str, _Path]]] = defaultdict(list)
         for parent, word, rest in runs:
@@ -32,7 +33,7 @@ class Siblings:
         self._inside: dict[_Path, list[Module]] = defaultdict(list)
         for module in modules:
             if module.is_matrix:
-                for depth in range(len(module.path)):
+                for depth in range(len(module.path) + 1):
                     self._inside[module.path[:depth]].append(module)
 
         self._votes = Counter(
@@ -68,26 +69,32 @@ class Siblings:
 
     def _of_its_number(self, module: Module) -> Module | None:
         """The matrix of the same number in the one run of siblings that has the same numbers."""
-        for at, number in reversed(_numbers(module.path)):
-            parent, word, rest = module.path[:at], module.path[at][: -len(number)], module.path[at + 1 :]
-            mine = self._runs[parent, word, rest].keys()
+        for (parent, word, rest), number in reversed(_runs(module.path)):
+            mine = self._runs[parent, word, rest]
             found = [
-                run[int(number)]
+                run[number]
                 for other in self._beside[parent]
-                if other != (word, rest)
-                and (run := self._runs[(parent, *other)]).keys() == mine
-                and run[int(number)].is_matrix
+                if other[0] != word
+                and (run := self._runs[(parent, *other)]).keys() == mine.keys()
+                and all(owner.is_matrix for owner in run.values())
+                and self._all_after(mine, run)
             ]
             if len(mine) > 1 and len(found) == 1:
                 return found[0]
         return None
+
+    @staticmethod
+    def _all_after(modules: Mapping[int, Module], owners: Mapping[int, Module]) -> bool:
+        """Whether each can take the result of the one of its number: `linear1` feeds no `norm1`."""
+        return all(_side(module, owners[number]) in ("after", "either") for number, module in modules.items())
 
     def _before(self, module: Module) -> Module | None:
         """The matrix one place before in an `nn.Sequential`."""
         last = module.path[-1] if module.path else ""
         if not last.isdecimal():
             return None
-        before = self._runs[module.path[:-1], "", ()].get(int(last) - 1)
+        (run, number), *_ = reversed(_runs(module.path))
+        before = self._runs[run].get(number - 1)
         return before if before is not None and before.is_matrix else None
 
 
@@ -100,7 +107,20 @@ def _side(module: Module, owner: Module) -> Literal["before", "after", "either",
     return "after" if outputs else "before" if inputs else "none"
 
 
-def _numbers(path: _Path) -> list[tuple[int, str]]:
-    """Where a path has numbers at the end of a component, and which."""
-    matches = ((at, _NUMBERED.fullmatch(component)) for at, component in enumerate(path))
-    return [(at, match[2]) for at, match in matches if match is not None]
+def _runs(path: _Path) -> list[tuple[_Run, int]]:
+    """The runs of numbered siblings that a path is in, and its number there.
+
+    The word of a number that stands alone is what is before it, up to the number before: `batch.norm.3` and
+    `conv.3` are side by side.
+    """
+    found: list[tuple[_Run, int]] = []
+    start = 0
+    for at, component in enumerate(path):
+        match = _NUMBERED.fullmatch(component)
+        if match is None:
+            continue
+        parent = at if match[1] else start
+        word = ".".join((*path[parent:at], match[1]))
+        found.append(((path[:parent], word, path[at + 1 :]), int(match[2])))
+        start = at + 1
+    return found
