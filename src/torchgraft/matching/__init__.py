@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import get_args
 
 from torchgraft.errors import AmbiguousMatchError, MatchError
@@ -12,7 +13,7 @@ from torchgraft.matching.exact import match_exact
 from torchgraft.matching.flow import Flow, FlowOf
 from torchgraft.matching.guidance import Guidance, Mode
 from torchgraft.matching.hypotheses import HYPOTHESES
-from torchgraft.matching.layouts import usual
+from torchgraft.matching.layouts import usual, voted
 from torchgraft.matching.pieces import Piece, pieces_of
 from torchgraft.matching.prefixes import match_prefixes
 from torchgraft.matching.refusals import nothing_matches
@@ -29,6 +30,8 @@ def match(
     *,
     rename: Renames | None = None,
     mode: Mode = "auto",
+    layouts: Mapping[str, str] | None = None,
+    repeated: tuple[Collection[str], Collection[str]] = ((), ()),
     flow_of: FlowOf | None = None,
 ) -> Matching:
     """Pair the tensors of a checkpoint with those of a model.
@@ -40,6 +43,9 @@ def match(
         mode: `"auto"` takes the first of these that explains the two lists: equal names; a prefix
             added or removed; shapes, numbers and structure. `"exact"` takes equal names only, however
             few. `"order"` is `"auto"`, but pairs in file order what nothing else tells apart.
+        layouts: How tensors of the checkpoint lie, in letters, by their names (after `rename`): `"IO"` for a
+            transposed `Linear`, `"HWIO"` for a kernel, `"OHWI"` for a flattened patch.
+        repeated: Names, of the checkpoint and of the model, of tensors that another name stands for, too.
         flow_of: Runs the model and says how it uses its tensors; asked where names and shapes leave a tie.
 
     Returns:
@@ -56,7 +62,7 @@ def match(
     if not sources or not targets:
         raise nothing_matches(sources, targets, mode)
     names, notes = apply_renames([source.name for source in sources], rename)
-    ours = usual(pieces_of(sources, names))
+    ours = usual(pieces_of(_laid(sources, names, layouts or {}), names))
     theirs = usual(pieces_of(targets))
     guidance = Guidance(mode, flow_of)
     found = match_exact(ours, theirs, guidance)
@@ -65,10 +71,28 @@ def match(
     if found is not None and mode != "exact":
         found = completed(found, ours, theirs, guidance)
     elif found is None and mode != "exact":
-        found = _by_structure(ours, theirs, guidance)
+        single = [
+            [piece for piece in side if piece.origin not in again]
+            for side, again in zip((ours, theirs), repeated, strict=True)
+        ]
+        found = _by_structure(voted(*single), single[1], guidance)
     if found is None:
         raise nothing_matches(ours, theirs, mode)
     return replace(found, notes=(*notes, *found.notes))
+
+
+def _laid(sources: Sequence[Named], names: Sequence[str], layouts: Mapping[str, str]) -> list[Named]:
+    unknown = layouts.keys() - set(names)
+    if unknown:
+        near = get_close_matches(min(unknown), names, n=1)
+        raise MatchError(
+            f"layouts names {min(unknown)!r}, which is not in the checkpoint",
+            hint=f"the nearest is {near[0]!r}" if near else None,
+        )
+    return [
+        Named(s.name, s.shape, s.dtype, layout=layouts.get(name, s.layout))
+        for s, name in zip(sources, names, strict=True)
+    ]
 
 
 def _by_structure(ours: Sequence[Piece], theirs: Sequence[Piece], guidance: Guidance) -> Matching | None:

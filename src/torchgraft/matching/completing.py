@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from torchgraft.errors import AmbiguousMatchError
+from torchgraft.matching.folding import whole_pair
 from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure import match_structure
+from torchgraft.matching.structure_modules import modules_of
 
 __all__ = ["completed"]
 
@@ -23,7 +25,7 @@ def completed(
 ) -> Matching:
     """The matching with the rest paired by structure, or as it is, with a note if the rest is tied."""
     if len(named.pairs) >= ENOUGH * min(len(sources), len(targets)):
-        return named
+        return _with_the_last(named, sources, targets, guidance)
     try:
         whole = match_structure(sources, targets, guidance)
     except AmbiguousMatchError as tie:
@@ -33,3 +35,37 @@ def completed(
         return named
     pairs = (replace(pair, why=why.get((pair.source, pair.target), pair.why)) for pair in whole.pairs)
     return replace(whole, how=f"{named.how}, the rest by structure", pairs=tuple(pairs), notes=named.notes)
+
+
+def _with_the_last(
+    named: Matching, sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance
+) -> Matching:
+    """The matching with the heads, if they are all that is left on both sides and of one shape."""
+    unpaired = set(named.unmatched_sources), set(named.unmatched_targets)
+    ours = modules_of(source for source in sources if source.origin in unpaired[0])
+    theirs = modules_of(target for target in targets if target.origin in unpaired[1])
+    if not len(ours) == len(theirs) == 1 or guidance.flow_of is None:
+        return named
+    (one,), (other,) = ours, theirs
+    shapes = [{leaf: piece.shape for leaf, piece in side.leaves.items()} for side in (one, other)]
+    if shapes[0] != shapes[1] or not one.is_matrix or one.main.origin not in _last_names(sources):
+        return named
+    order = guidance.flow_of().order
+    if not order or order.get(other.main.origin) != max(order.values()):
+        return named
+    last = [
+        whole_pair(one.leaves[leaf], target, "the last layer, and the only one left, on both sides")
+        for leaf, target in other.leaves.items()
+    ]
+    pairs = {pair.target: pair for pair in (*named.pairs, *last)}
+    return replace(
+        named,
+        pairs=tuple(pairs[t.origin] for t in targets if t.origin in pairs),
+        unmatched_sources=(),
+        unmatched_targets=(),
+    )
+
+
+def _last_names(sources: Sequence[Piece]) -> set[str]:
+    """The tensors of the file's last layer."""
+    return {source.origin for source in sources if source.path == sources[-1].path}

@@ -8,14 +8,20 @@ square ones.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
 from torchgraft.adapting import Permuted, Reshaped
 from torchgraft.adapting.ops import Op, Shape
+from torchgraft.errors import AmbiguousMatchError
 from torchgraft.matching.pieces import Piece
 
-__all__ = ["usual"]
+__all__ = ["usual", "voted"]
+
+_CHANNELS_LAST = {2: "IO", 3: "WIO", 4: "HWIO", 5: "DHWIO"}
+_UNSURE = ("w", "weights")
+"""What Haiku and TF-Slim call kernels, whose outputs are last, and others weights that lie as PyTorch's."""
 
 _INWARD = {"query", "key", "value", "q", "k", "v"}
 
@@ -25,6 +31,35 @@ def usual(tensors: Sequence[Piece]) -> list[Piece]:
     laid = [_laid(tensor, _steps(tensor)) for tensor in tensors]
     turned = _turned(laid)
     return [_laid(tensor, (Permuted((1, 0)),)) if tensor.name in turned else tensor for tensor in laid]
+
+
+def voted(ours: Sequence[Piece], theirs: Sequence[Piece]) -> list[Piece]:
+    """The checkpoint's tensors with leaves called `w` or `weights` turned round, if the shapes vote for it.
+
+    Raises:
+        AmbiguousMatchError: All of them are square.
+    """
+    found = list(ours)
+    for word in _UNSURE:
+        kernels = [t for t in ours if _last_word(t.name) == word and len(t.shape) > 1 and not t.ops]
+        turned = {t.name: _laid(t, _unmarked(_CHANNELS_LAST.get(len(t.shape), ""), t.shape)) for t in kernels}
+        wanted = Counter(t.shape for t in theirs)
+        votes = [
+            (Counter(t.shape for t in side) & wanted).total()
+            for side in (
+                [t for t in kernels if turned[t.name].shape != t.shape],
+                [t for t in turned.values() if t.shape != t.whole],
+            )
+        ]
+        if votes == [0, 0] and kernels:
+            raise AmbiguousMatchError(
+                f"all of {kernels[0].name!r} and its like are square: nothing tells (in, out) from (out, in)",
+                hint=f"say which: rename=[r're:\\b{word}$=kernel'] for (in, out), "
+                f"rename=[r're:\\b{word}$=weight'] for PyTorch's (out, in)",
+            )
+        if votes[1] > votes[0]:
+            found = [turned.get(t.name, t) for t in found]
+    return found
 
 
 def _turned(tensors: Sequence[Piece]) -> set[str]:
@@ -43,7 +78,7 @@ def _laid(tensor: Piece, steps: tuple[Op, ...]) -> Piece:
     shape = tensor.shape
     for step in steps:
         shape = step.shape(shape)
-    return replace(tensor, shape=shape, ops=(*tensor.ops, *steps), layout="")
+    return replace(tensor, shape=shape, ops=(*tensor.ops, *steps), layout="" if steps else tensor.layout)
 
 
 def _steps(tensor: Piece) -> tuple[Op, ...]:
@@ -69,7 +104,7 @@ def _guessed(tensor: Piece) -> str:
             return "IND"
         if name not in _INWARD and shape[2] == shape[0] * shape[1]:
             return "NDO"
-    return {2: "IO", 3: "WIO", 4: "HWIO", 5: "DHWIO"}.get(len(shape), "")
+    return _CHANNELS_LAST.get(len(shape), "")
 
 
 def _unmarked(layout: str, shape: Shape) -> tuple[Op, ...]:
@@ -82,6 +117,9 @@ def _unmarked(layout: str, shape: Shape) -> tuple[Op, ...]:
         merged = (math.prod(turned[:2]), turned[2]) if layout == "IND" else (turned[0], math.prod(turned[1:]))
         return (Permuted(axes), Reshaped(turned, merged))
     spatial = tuple(axis for axis, letter in enumerate(layout) if letter in "DHW")
+    if layout.startswith("O"):  # outputs first, as in PyTorch, and the inputs before or behind the rest
+        order: tuple[int, ...] = (0, layout.find("I"), *spatial)
+        return (Permuted(order),) if sorted(order) == list(range(len(layout))) != list(order) else ()
     last = layout[-2:]
     if len(spatial) + 2 != len(layout) or last not in {"IO", "OI", "IM"}:
         return ()

@@ -31,13 +31,19 @@ _AVERAGES = {"mean_ema": "running_mean", "var_ema": "running_var"}
 _SCOPES = {"~", "params", "batch_stats"}
 """No parts of a layer's name: Haiku's marks, and the two trees in which Flax keeps weights and statistics."""
 
+_SHALLOW, _MOST = 2, 0.9
+"""Names of this many components at most, a layer and its leaf, and the share of them in a flat file."""
+
 _ATTACHED = re.compile(r"(.+)_(weight|bias)")  # in_proj_weight: a layer that lives as bare parameters
-_FLAT_ATTACHED = re.compile(rf"(.+?)_({'|'.join(sorted(_IN_FLAT_NAMES, key=len, reverse=True))})")
+_FLAT_ATTACHED = re.compile(
+    rf"(.+?)_({'|'.join(sorted(_IN_FLAT_NAMES, key=len, reverse=True))})", re.IGNORECASE
+)
 
 
 def is_flat(names: Iterable[str]) -> bool:
     """Whether these names have no depth of their own, so that underscores stand for it."""
-    return all(len(re.split(r"[./]", name)) <= 2 for name in names)
+    depths = [len(re.split(r"[./]", name)) for name in names]
+    return sum(depth <= _SHALLOW for depth in depths) >= _MOST * len(depths)
 
 
 def taken_apart(name: str, *, flat: bool) -> tuple[tuple[str, ...], str]:
@@ -45,12 +51,13 @@ def taken_apart(name: str, *, flat: bool) -> tuple[tuple[str, ...], str]:
     *path, last = re.split(r"[./]", name)
     path = [part for part in path if part not in _SCOPES]
     last = last.partition(":")[0]
+    known = last.lower()
     if last == "average" and path and path[-1] in _AVERAGES:
         leaf = _AVERAGES[path.pop()]
-    elif last in _LEAVES:
-        leaf = _LEAVES[last]
+    elif known in _LEAVES:
+        leaf = _LEAVES[known]
     elif flat and (attached := _FLAT_ATTACHED.fullmatch(last)):
-        path, leaf = [*path, attached[1]], _IN_FLAT_NAMES[attached[2]]
+        path, leaf = [*path, attached[1]], _IN_FLAT_NAMES[attached[2].lower()]
     elif attached := _ATTACHED.fullmatch(last):
         path, leaf = [*path, attached[1]], attached[2]
     else:

@@ -26,6 +26,7 @@ from torchgraft.matching.structure_modules import COUNTER, Module, by_signature,
 from torchgraft.matching.structure_names import Vocabulary
 from torchgraft.matching.structure_order import order_of
 from torchgraft.matching.structure_ties import refuse_ties, tied_classes
+from torchgraft.matching.structure_turned import flattened, projections, with_square_projections
 
 __all__ = ["SHARE", "match_structure"]
 
@@ -49,15 +50,14 @@ def match_structure(
     search.run()
     if guidance.mode == "order":
         search.run((*EVIDENCE, "order"))
-    links = {
-        target.name: (source, target, why) for link in search.links for source, target, why in _pieces(link)
-    }
+    links = with_square_projections(search.links)
+    pieces = {target.name: (source, target, why) for link in links for source, target, why in _pieces(link)}
     tied = tied_classes(*search.open(), search.around())
     hanging = sum(len(module.leaves) for ours, _ in tied for module in ours)
-    if len(links) + hanging < SHARE * min(len(ours), len(theirs)):
+    if len(pieces) + hanging < SHARE * min(len(ours), len(theirs)):
         return None
     refuse_ties(tied, search.around())
-    pairs = {pair.target: pair for pair in folded([*links.values()], theirs)}
+    pairs = {pair.target: pair for pair in folded([*pieces.values()], theirs)}
     used = {source for pair in pairs.values() for source in pair.sources}
     return Matching(
         how=HOW,
@@ -115,6 +115,8 @@ class _Search:
                     yield iter(list(self._by_class(evidence, matrices=matrices, squeezed=squeezed)))
         if self._same_architecture:
             yield iter(list(same_block(*self._sides, self.around())))
+        yield iter(list(projections(*self._sides)))
+        yield iter(list(flattened(*self._sides, self._flow.patches if self._flow else dict)))
         yield iter(list(stem_and_head(*self._sides)))
 
     def _classes(self, *, matrices: bool, squeezed: bool) -> Iterator[tuple[list[Module], list[Module]]]:

@@ -16,8 +16,8 @@ __all__ = ["EVIDENCE", "NORM_EVIDENCE", "Evidence", "align", "first_in_file", "u
 
 Evidence: TypeAlias = Literal["numbers", "vocabulary", "sizes", "words", "flow", "order"]
 EVIDENCE: tuple[Evidence, ...] = ("numbers", "vocabulary", "sizes", "words", "flow")
-"""What may tell siblings apart, from the surest to the least sure, a run of the model (`"flow"`) last. After them
-comes the order in the file, where the user trusts it."""
+"""What may tell siblings apart, from the surest to the least sure, a run of the model (`"flow"`) last. After
+them comes the order in the file, where the user trusts it."""
 
 NORM_EVIDENCE: tuple[Evidence, ...] = ("numbers", "flow", "vocabulary", "sizes", "words")
 """The same for norms: `bn1` may follow the first layer of one block and the second of another, which only a
