@@ -11,42 +11,61 @@ from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure import match_structure
-from torchgraft.matching.structure_modules import modules_of
+from torchgraft.matching.structure_modules import Module, modules_of
 
 __all__ = ["completed"]
 
 ENOUGH = 0.9
-"""Share of the shorter list from which names are left alone: what is left then is a new head, and a layer of
-the same shape elsewhere proves nothing."""
+"""Share of the shorter list from which a layer of the same shape elsewhere proves nothing: what is left is likely
+a new head. Then structure must pair all that is left, and a layer that is left alone must be the last."""
 
 
 def completed(
     named: Matching, sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance
 ) -> Matching:
     """The matching with the rest paired by structure, or as it is, with a note if the rest is tied."""
-    if len(named.pairs) >= ENOUGH * min(len(sources), len(targets)):
-        return _with_the_last(named, sources, targets, guidance)
+    ours, theirs = _unpaired(named, sources, targets)
+    few = len(named.pairs) >= ENOUGH * min(len(sources), len(targets))
+    if few and len(ours) == len(theirs) == 1:
+        return _with_the_head(named, ours[0], theirs[0], sources, targets, guidance)
+    if not ours or not theirs or (few and len(ours) != len(theirs)):
+        return named
     try:
         whole = match_structure(sources, targets, guidance)
     except AmbiguousMatchError as tie:
-        return replace(named, notes=(*named.notes, f"what names do not pair is tied: {tie}"))
+        return (
+            named if few else replace(named, notes=(*named.notes, f"what names do not pair is tied: {tie}"))
+        )
     why = {(pair.source, pair.target): pair.why for pair in named.pairs}
     if whole is None or not why.keys() <= {(pair.source, pair.target) for pair in whole.pairs}:
+        return named
+    if few and (whole.unmatched_sources or whole.unmatched_targets):
         return named
     pairs = (replace(pair, why=why.get((pair.source, pair.target), pair.why)) for pair in whole.pairs)
     return replace(whole, how=f"{named.how}, the rest by structure", pairs=tuple(pairs), notes=named.notes)
 
 
-def _with_the_last(
-    named: Matching, sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance
-) -> Matching:
-    """The matching with the heads, if they are all that is left on both sides and of one shape."""
+def _unpaired(
+    named: Matching, sources: Sequence[Piece], targets: Sequence[Piece]
+) -> tuple[list[Module], list[Module]]:
     unpaired = set(named.unmatched_sources), set(named.unmatched_targets)
-    ours = modules_of(source for source in sources if source.origin in unpaired[0])
-    theirs = modules_of(target for target in targets if target.origin in unpaired[1])
-    if not len(ours) == len(theirs) == 1 or guidance.flow_of is None:
+    return (
+        modules_of(source for source in sources if source.origin in unpaired[0]),
+        modules_of(target for target in targets if target.origin in unpaired[1]),
+    )
+
+
+def _with_the_head(
+    named: Matching,
+    one: Module,
+    other: Module,
+    sources: Sequence[Piece],
+    targets: Sequence[Piece],
+    guidance: Guidance,
+) -> Matching:
+    """The matching with the layers that are left, if they are of one shape and the last on either side."""
+    if guidance.flow_of is None:
         return named
-    (one,), (other,) = ours, theirs
     shapes = [{leaf: piece.shape for leaf, piece in side.leaves.items()} for side in (one, other)]
     if shapes[0] != shapes[1] or not one.is_matrix or one.main.origin not in _last_names(sources):
         return named

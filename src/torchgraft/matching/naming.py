@@ -34,6 +34,11 @@ _SCOPES = {"~", "params", "batch_stats"}
 _SHALLOW, _MOST = 2, 0.9
 """Names of this many components at most, a layer and its leaf, and the share of them in a flat file."""
 
+_PACKED = 0.3
+"""Share of names with two numbers in one component (`stage_2_block_0`), from which a file is flat, too."""
+
+_NUMBER_TOKEN = re.compile(r"(?<![^_])\d+(?![^_])")
+
 _ATTACHED = re.compile(r"(.+)_(weight|bias)")  # in_proj_weight: a layer that lives as bare parameters
 _FLAT_ATTACHED = re.compile(
     rf"(.+?)_({'|'.join(sorted(_IN_FLAT_NAMES, key=len, reverse=True))})", re.IGNORECASE
@@ -42,8 +47,10 @@ _FLAT_ATTACHED = re.compile(
 
 def is_flat(names: Iterable[str]) -> bool:
     """Whether these names have no depth of their own, so that underscores stand for it."""
-    depths = [len(re.split(r"[./]", name)) for name in names]
-    return sum(depth <= _SHALLOW for depth in depths) >= _MOST * len(depths)
+    components = [re.split(r"[./]", name) for name in names]
+    shallow = sum(len(parts) <= _SHALLOW for parts in components)
+    packed = sum(any(len(_NUMBER_TOKEN.findall(part)) > 1 for part in parts) for parts in components)
+    return shallow >= _MOST * len(components) or packed >= _PACKED * len(components)
 
 
 def taken_apart(name: str, *, flat: bool) -> tuple[tuple[str, ...], str]:
