@@ -36,11 +36,21 @@ four elements in it, a byte of the storage. No `TensorRef` is of those."""
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A name and a shape: all that matching needs to know of a tensor."""
+    """A name and a shape: all that matching needs to know of a tensor.
+
+    Attributes:
+        name: Its key, as the checkpoint or the model spells it.
+        shape: Its shape.
+        dtype: PyTorch's name of its dtype without `torch.`, such as `"bfloat16"`.
+        layout: How its dimensions are ordered, where the library that wrote it is known to order them in
+            another way than PyTorch: `"HWIO"` for a convolution's kernel, `"IO"` for a dense layer's.
+            Of a sparse tensor, PyTorch's name of its layout, such as `"sparse_coo"`.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str = "float32"
+    layout: str = field(default="", kw_only=True, repr=False)
 
     @property
     def numel(self) -> int:
@@ -71,21 +81,14 @@ class TensorRef(Named):
     """A tensor in a checkpoint, not read yet.
 
     Attributes:
-        name: Its key, as the checkpoint spells it.
-        shape: Its shape.
-        dtype: PyTorch's name of its dtype without `torch.`, such as `"bfloat16"`.
         fetch: Gives the tensor that an index selects. It may share memory with the file's mapping
             (privately: writing to it never reaches the file).
         alias: Equal for tensors that are the same view of the same stored bytes (tied weights).
-        layout: How its dimensions are ordered, where the library that wrote it is known to order them in
-            another way than PyTorch: `"HWIO"` for a convolution's kernel, `"IO"` for a dense layer's.
-            Of a sparse tensor, PyTorch's name of its layout, such as `"sparse_coo"`.
         spans: Says which bytes reading it all takes, where those are far away; otherwise none.
     """
 
     fetch: Callable[[Index], torch.Tensor] = field(kw_only=True, repr=False, compare=False)
     alias: str | None = field(default=None, kw_only=True, repr=False)
-    layout: str = field(default="", kw_only=True, repr=False)
     spans: Callable[[], Sequence[Span]] = field(default=tuple, kw_only=True, repr=False, compare=False)
 
     @property

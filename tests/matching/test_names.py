@@ -70,9 +70,8 @@ def test_a_pair_whose_shapes_differ_says_so():
 @pytest.mark.parametrize(
     ("sources", "targets", "both"),
     [
-        (under("student.") + under("teacher."), NET, ["student.", "teacher."]),
-        (NET, under("left.") + under("right."), ["left.", "right."]),
-        (under("net.student.") + under("net.teacher."), under("m."), ["student.", "teacher."]),
+        (under("one.") + under("two."), NET, ["one.", "two."]),
+        (under("net.one.") + under("net.two."), under("m."), ["one.", "two."]),
     ],
 )
 def test_branches_that_fit_equally_are_refused_and_the_hint_settles_it(sources, targets, both):
@@ -85,6 +84,36 @@ def test_branches_that_fit_equally_are_refused_and_the_hint_settles_it(sources, 
     settled = match(sources, targets, rename=rename)
     assert len(settled.pairs) == len(NET)
     assert all((both[0] in pair.source) or (both[0] in pair.target) for pair in settled.pairs)
+
+
+@pytest.mark.parametrize(
+    ("taken", "other"),
+    [
+        ("teacher.", "student."),
+        ("encoder_q.", "encoder_k."),
+        ("module.encoder_q.", "module.encoder_k."),
+        ("online.", "target."),
+        ("model.", "model_ema."),
+        ("base.", "momentum."),
+    ],
+)
+@pytest.mark.parametrize("renamed", [False, True])
+def test_of_copies_the_one_that_is_evaluated_is_taken_and_the_other_noted(taken, other, renamed):
+    targets = [Named(t.name.replace("conv", "c").replace("fc", "head"), t.shape) for t in NET]
+    for sources in (under(taken) + under(other), under(other) + under(taken)):
+        matching = match(sources, targets if renamed else NET)
+        assert len(matching.pairs) == len(NET)
+        assert all(pair.source.startswith(taken) for pair in matching.pairs)
+        assert any(repr(other) in note and "rename=" in note for note in matching.notes)
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_one_source_goes_into_all_copies_of_the_model(renamed):
+    sources = [Named(t.name.replace("conv", "c").replace("fc", "head"), t.shape) for t in NET]
+    matching = match(sources if renamed else NET, under("left.") + under("right."))
+    assert len(matching.pairs) == 2 * len(NET)
+    assert matching.unmatched_targets == ()
+    assert any("'left.', 'right.'" in note for note in matching.notes)
 
 
 def test_a_branch_that_fits_less_well_is_noted():

@@ -173,12 +173,30 @@ def test_order_does_not_overrule_shapes_or_words():
     assert paired(ours, theirs, mode="order")["att.query"] == "q_lin"
 
 
-def test_a_model_of_another_depth_is_not_guessed():
+@pytest.mark.parametrize(("ours", "theirs"), [(6, 5), (3, 6)])
+def test_of_a_model_of_another_depth_the_first_blocks_are_paired(ours, theirs):
     def deep(text: str, blocks: int) -> list[Named]:
         return net(" ".join(text.replace("#", str(i)) for i in range(blocks)))
 
+    found = match(deep("l.#.c:8,8 l.#.n:8", ours), deep("b#.conv:8,8 b#.norm:8", theirs))
+    both = min(ours, theirs)
+    assert {(p.source, p.target) for p in found.pairs} == {
+        pair
+        for i in range(both)
+        for pair in [(f"l.{i}.c.weight", f"b{i}.conv.weight"), (f"l.{i}.n.weight", f"b{i}.norm.weight")]
+    }
+    assert found.notes == (f"'l' has {ours} blocks, 'b' of the model {theirs}: the first {both} are taken",)
+    assert len(found.unmatched_sources) == 2 * (ours - both)
+    assert len(found.unmatched_targets) == 2 * (theirs - both)
+
+
+def test_stages_of_another_depth_whose_blocks_differ_are_not_guessed():
+    ours = net(
+        "l.0.c:8,4 l.1.c:8,8 l.2.c:8,8 l.0.n:8 l.1.n:8 l.2.n:8 s.0.c:16,8 s.0.n:16 s.1.c:16,16 s.1.n:16"
+    )
+    theirs = net("b.0.c:8,4 b.1.c:8,4 b.0.n:8 b.1.n:8 t.0.c:16,8 t.0.n:16 t.1.c:16,16 t.1.n:16")
     with pytest.raises(MatchError, match="do not fit together"):
-        match(deep("l.#.c:8,8 l.#.n:8", 6), deep("b#.conv:8,8 b#.norm:8", 5))
+        match(ours, theirs)
 
 
 def test_another_architecture_is_told_from_a_tie():

@@ -1,18 +1,24 @@
 """Tensors of one shape into another, in steps that can be shown, stored and, where possible, undone."""
 
+from torchgraft.adapting.block import Block
 from torchgraft.adapting.finding import find_ops, op_from_json
 from torchgraft.adapting.in_mode import InMode, parse_in_mode
 from torchgraft.adapting.input_channels import InputChannels
 from torchgraft.adapting.ops import Op, Role
+from torchgraft.adapting.permuted import Permuted
 from torchgraft.adapting.pointwise import Pointwise
+from torchgraft.adapting.reshaped import Reshaped
 from torchgraft.adapting.row_map import RowMap, match_labels
 from torchgraft.adapting.rows import Rows
 
 __all__ = [
+    "Block",
     "InMode",
     "InputChannels",
     "Op",
+    "Permuted",
     "Pointwise",
+    "Reshaped",
     "Role",
     "RowMap",
     "Rows",

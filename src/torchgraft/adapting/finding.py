@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from torchgraft.adapting.block import Block
 from torchgraft.adapting.change import Change
 from torchgraft.adapting.in_mode import InMode
 from torchgraft.adapting.input_channels import InputChannels
 from torchgraft.adapting.ops import Op, Role, Shape
+from torchgraft.adapting.permuted import Permuted
 from torchgraft.adapting.pointwise import Pointwise
+from torchgraft.adapting.reshaped import Reshaped
 from torchgraft.adapting.row_map import RowMap
 from torchgraft.adapting.rows import Rows
 from torchgraft.errors import AdaptError
@@ -31,7 +34,7 @@ class _OpClass(Protocol):
 
 # To add an op: write its class in a file of its own and list it here. Each is offered the shape once, in this
 # order; `Rows` is last because it needs the model's own tensor, which has the final shape.
-_OPS: tuple[_OpClass, ...] = (Pointwise, InputChannels, Rows)
+_OPS: tuple[_OpClass, ...] = (Permuted, Block, Pointwise, Reshaped, InputChannels, Rows)
 
 
 def find_ops(

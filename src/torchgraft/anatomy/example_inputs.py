@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 
 import torch
@@ -10,7 +11,7 @@ from torch import nn
 from torchgraft.anatomy.sites import Site, matrix_layers, site_at
 from torchgraft.model_info import info_of
 
-__all__ = ["floating_input", "guesses", "reshaped"]
+__all__ = ["floating_input", "guesses", "replaced", "reshaped"]
 
 _IMAGE_SIDES = (224, 256, 299, 384, 64, 32, 28)
 _CLIPS = ((16, 112, 112), (16, 224, 224), (32, 32, 32))
@@ -48,6 +49,12 @@ def reshaped(example: object, dim: int, size: int) -> object:
     shape = list(tensor.shape)
     shape[dim] = size
     new = _random(torch.empty(shape, dtype=tensor.dtype, device="meta"), tensor.device)
+    return replaced(example, new)
+
+
+def replaced(example: object, new: torch.Tensor) -> object:
+    """The example with another tensor in the place of its one floating-point tensor."""
+    tensor = floating_input(example)
 
     def swapped(value: object) -> object:
         return new if value is tensor else value
@@ -88,6 +95,10 @@ def _shapes_for(site: Site, module: nn.Module) -> Iterator[tuple[int, ...]]:
     if site.kind in ("linear", "recurrent"):
         yield (1, site.in_size)
         yield (1, _TOKENS, site.in_size)
+        for channels in (3, 1, 4):  # a layer that takes flattened patches of an image
+            patch = math.isqrt(site.in_size // channels)
+            if patch > 1 and channels * patch * patch == site.in_size:
+                yield from ((1, channels, side, side) for side in _IMAGE_SIDES)
     elif site.kind == "embedding":
         yield (1, _TOKENS)
     elif site.kind in ("conv", "conv-transpose"):

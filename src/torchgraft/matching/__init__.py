@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import get_args
 
-from torchgraft.errors import MatchError
+from torchgraft.errors import AmbiguousMatchError, MatchError
 from torchgraft.matching.completing import completed
 from torchgraft.matching.exact import match_exact
-from torchgraft.matching.hypotheses import HYPOTHESES, Hypothesis, Mode
+from torchgraft.matching.flow import Flow, FlowOf
+from torchgraft.matching.guidance import Guidance, Mode
+from torchgraft.matching.hypotheses import HYPOTHESES
+from torchgraft.matching.layouts import usual, voted
+from torchgraft.matching.pieces import Piece, pieces_of
+from torchgraft.matching.prefixes import match_prefixes
 from torchgraft.matching.refusals import nothing_matches
 from torchgraft.matching.renames import Renames, apply_renames
-from torchgraft.matching.result import Matching, Pair
-from torchgraft.matching.structure import match_structure
+from torchgraft.matching.result import Matching, Pair, Part
 from torchgraft.tensors import Named
 
-__all__ = ["Matching", "Mode", "Pair", "Renames", "match"]
+__all__ = ["Flow", "Matching", "Mode", "Pair", "Part", "Renames", "match"]
 
 
 def match(
-    sources: Sequence[Named], targets: Sequence[Named], *, rename: Renames | None = None, mode: Mode = "auto"
+    sources: Sequence[Named],
+    targets: Sequence[Named],
+    *,
+    rename: Renames | None = None,
+    mode: Mode = "auto",
+    layouts: Mapping[str, str] | None = None,
+    repeated: tuple[Collection[str], Collection[str]] = ((), ()),
+    flow_of: FlowOf | None = None,
 ) -> Matching:
     """Pair the tensors of a checkpoint with those of a model.
 
@@ -31,6 +43,10 @@ def match(
         mode: `"auto"` takes the first of these that explains the two lists: equal names; a prefix
             added or removed; shapes, numbers and structure. `"exact"` takes equal names only, however
             few. `"order"` is `"auto"`, but pairs in file order what nothing else tells apart.
+        layouts: How tensors of the checkpoint lie, in letters, by their names (after `rename`): `"IO"` for a
+            transposed `Linear`, `"HWIO"` for a kernel, `"OHWI"` for a flattened patch.
+        repeated: Names, of the checkpoint and of the model, of tensors that another name stands for, too.
+        flow_of: Runs the model and says how it uses its tensors; asked where names and shapes leave a tie.
 
     Returns:
         Pairs under the checkpoint's original names, and what is left on either side.
@@ -46,18 +62,53 @@ def match(
     if not sources or not targets:
         raise nothing_matches(sources, targets, mode)
     names, notes = apply_renames([source.name for source in sources], rename)
-    renamed = [Named(name, s.shape, s.dtype) for name, s in zip(names, sources, strict=True)]
-    hypotheses: tuple[Hypothesis, ...] = (match_exact,) if mode == "exact" else HYPOTHESES
-    for hypothesis in hypotheses:
-        found = hypothesis(renamed, targets, mode)
-        if found is not None:
-            if hypothesis is not match_structure and mode != "exact":
-                found = completed(found, renamed, targets, mode)
-            original = dict(zip(names, (source.name for source in sources), strict=True))
-            return replace(
-                found,
-                pairs=tuple(replace(pair, source=original[pair.source]) for pair in found.pairs),
-                unmatched_sources=tuple(original[name] for name in found.unmatched_sources),
-                notes=(*notes, *found.notes),
-            )
-    raise nothing_matches(renamed, targets, mode)
+    ours = usual(pieces_of(_laid(sources, names, layouts or {}), names))
+    theirs = usual(pieces_of(targets))
+    guidance = Guidance(mode, flow_of)
+    found = match_exact(ours, theirs, guidance)
+    if found is None and mode != "exact":
+        found = match_prefixes(ours, theirs, guidance)
+    if found is not None and mode != "exact":
+        found = completed(found, ours, theirs, guidance)
+    elif found is None and mode != "exact":
+        single = [
+            [piece for piece in side if piece.origin not in again]
+            for side, again in zip((ours, theirs), repeated, strict=True)
+        ]
+        found = _by_structure(voted(*single), single[1], guidance)
+    if found is None:
+        raise nothing_matches(ours, theirs, mode)
+    return replace(found, notes=(*notes, *found.notes))
+
+
+def _laid(sources: Sequence[Named], names: Sequence[str], layouts: Mapping[str, str]) -> list[Named]:
+    unknown = layouts.keys() - set(names)
+    if unknown:
+        near = get_close_matches(min(unknown), names, n=1)
+        raise MatchError(
+            f"layouts names {min(unknown)!r}, which is not in the checkpoint",
+            hint=f"the nearest is {near[0]!r}" if near else None,
+        )
+    return [
+        Named(s.name, s.shape, s.dtype, layout=layouts.get(name, s.layout))
+        for s, name in zip(sources, names, strict=True)
+    ]
+
+
+def _by_structure(ours: Sequence[Piece], theirs: Sequence[Piece], guidance: Guidance) -> Matching | None:
+    """The hypothesis that pairs most; the first of equals, and none is asked once nothing is left to pair."""
+    best: Matching | None = None
+    tie: AmbiguousMatchError | None = None
+    for hypothesis in HYPOTHESES:
+        try:
+            found = hypothesis(ours, theirs, guidance)
+        except AmbiguousMatchError as error:
+            tie = tie or error
+            continue
+        if found is not None and (best is None or len(found.pairs) > len(best.pairs)):
+            best = found
+        if best is not None and not (best.unmatched_sources and best.unmatched_targets):
+            break
+    if tie is not None and (best is None or best.unmatched_targets):
+        raise tie
+    return best

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from torchgraft.matching.result import Matching, Pair
+from torchgraft.matching.folding import whole_pair
+from torchgraft.matching.guidance import Guidance
+from torchgraft.matching.pieces import Piece
+from torchgraft.matching.result import Matching
 from torchgraft.matching.wrappers import unwrapped
-from torchgraft.tensors import Named
 
 __all__ = ["NAMES_SHARE", "SHAPES_SHARE", "by_names", "explains", "match_exact"]
 
@@ -23,13 +25,13 @@ _REPLACED = 3
 a small network they are a large share."""
 
 
-def match_exact(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> Matching | None:
-    """Pair equal names; with `mode="exact"` a single one is enough."""
+def match_exact(sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance) -> Matching | None:
+    """Pair equal names; where only those are wanted a single one is enough."""
     by_name = {source.name: source for source in sources}
     found = [(by_name[target.name], target) for target in targets if target.name in by_name]
     if not found:
         return None
-    if mode != "exact":
+    if guidance.mode != "exact":
         if not explains(found, len(sources), len(targets)):
             return None
         if len(found) < min(len(sources), len(targets)) and _wrapped(sources, targets) > len(found):
@@ -37,12 +39,12 @@ def match_exact(sources: Sequence[Named], targets: Sequence[Named], mode: str) -
     return by_names("exact names", found, sources, targets, why="same name")
 
 
-def _wrapped(sources: Sequence[Named], targets: Sequence[Named]) -> int:
+def _wrapped(sources: Sequence[Piece], targets: Sequence[Piece]) -> int:
     """How many names agree without wrappers' segments."""
     return len(set(unwrapped([s.name for s in sources])) & set(unwrapped([t.name for t in targets])))
 
 
-def explains(found: Sequence[tuple[Named, Named]], sources: int, targets: int) -> bool:
+def explains(found: Sequence[tuple[Piece, Piece]], sources: int, targets: int) -> bool:
     """Whether the pairs `found` by name are more than chance, in lists of these lengths."""
     if len(found) < NAMES_SHARE * min(sources, targets):
         return False
@@ -54,9 +56,9 @@ def explains(found: Sequence[tuple[Named, Named]], sources: int, targets: int) -
 
 def by_names(
     how: str,
-    found: Iterable[tuple[Named, Named]],
-    sources: Sequence[Named],
-    targets: Sequence[Named],
+    found: Iterable[tuple[Piece, Piece]],
+    sources: Sequence[Piece],
+    targets: Sequence[Piece],
     *,
     why: str,
 ) -> Matching:
@@ -67,11 +69,9 @@ def by_names(
     return Matching(
         how=how,
         pairs=tuple(
-            Pair(
-                s.name, t.name, why if s.shape == t.shape else f"{why}; shapes differ: {s.shape} → {t.shape}"
-            )
+            whole_pair(s, t, why if s.shape == t.shape else f"{why}; shapes differ: {s.shape} → {t.shape}")
             for s, t in found
         ),
-        unmatched_sources=tuple(s.name for s in sources if s.name not in used_sources),
-        unmatched_targets=tuple(t.name for t in targets if t.name not in used_targets),
+        unmatched_sources=tuple(s.origin for s in sources if s.name not in used_sources),
+        unmatched_targets=tuple(t.origin for t in targets if t.name not in used_targets),
     )

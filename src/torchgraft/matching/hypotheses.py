@@ -1,4 +1,4 @@
-"""The ways in which two lists of names may belong together, in the order in which they are tried.
+"""The ways in which two lists whose names differ may belong together, in the order in which they are tried.
 
 To add one: write a function of the type `Hypothesis` in a file of its own and give it a line in `HYPOTHESES`.
 """
@@ -6,20 +6,23 @@ To add one: write a function of the type `Hypothesis` in a file of its own and g
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
-from torchgraft.matching.exact import match_exact
-from torchgraft.matching.prefixes import match_prefixes
+from torchgraft.matching.branches import match_branches
+from torchgraft.matching.depth import match_depth
+from torchgraft.matching.guidance import Guidance
+from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
 from torchgraft.matching.structure import match_structure
-from torchgraft.tensors import Named
 
-__all__ = ["HYPOTHESES", "Hypothesis", "Mode"]
+__all__ = ["HYPOTHESES", "Hypothesis"]
 
-Mode: TypeAlias = Literal["auto", "exact", "order"]
-
-Hypothesis: TypeAlias = Callable[[Sequence[Named], Sequence[Named], Mode], "Matching | None"]
+Hypothesis: TypeAlias = Callable[[Sequence[Piece], Sequence[Piece], Guidance], "Matching | None"]
 """Gives a `Matching` if it explains the two lists (sources, targets), `None` if it does not, and raises
 `AmbiguousMatchError` where it explains them in two ways."""
 
-HYPOTHESES: tuple[Hypothesis, ...] = (match_exact, match_prefixes, match_structure)
+HYPOTHESES: tuple[Hypothesis, ...] = (
+    match_structure,
+    match_depth,
+    match_branches,
+)

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torchgraft.matching.exact import NAMES_SHARE, by_names, explains
+from torchgraft.matching.guidance import Guidance
+from torchgraft.matching.leading import leading
+from torchgraft.matching.pieces import Piece
 from torchgraft.matching.refusals import ambiguous, rename_hint
 from torchgraft.matching.result import Matching
 from torchgraft.matching.wrappers import unwrapped
-from torchgraft.tensors import Named
 
 __all__ = ["match_prefixes"]
 
@@ -35,13 +37,13 @@ class _Fit:
     same: int
 
 
-def match_prefixes(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> Matching | None:
+def match_prefixes(sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance) -> Matching | None:
     """Pair names that agree after a prefix is exchanged and wrappers' segments are dropped.
 
     Raises:
         AmbiguousMatchError: Two branches of the checkpoint, or of the model, fit equally well.
     """
-    del mode
+    del guidance
     given = [source.name for source in sources], [target.name for target in targets]
     bare = unwrapped(given[0]), unwrapped(given[1])
     fits = list(_fits(*given, sources, targets))
@@ -52,13 +54,30 @@ def match_prefixes(sources: Sequence[Named], targets: Sequence[Named], mode: str
             fits, also = inside, "wrapper segments dropped"
     if not fits:
         return None
-    best = max(fits, key=_score)
-    for fit in fits:
-        if _score(fit) == _score(best) and fit.found != best.found:
-            raise _tie(best, fit, sources, targets)
+    best, notes = _best(fits, sources, targets)
     pairs = [(sources[s], targets[t]) for s, t in best.found]
     matching = by_names(_how(best.prefixes, also), pairs, sources, targets, why="same name, prefix aside")
-    return replace(matching, notes=tuple(_runners_up(best, fits)))
+    return replace(matching, notes=(*notes, *_runners_up(best, fits)))
+
+
+def _best(
+    fits: Sequence[_Fit], sources: Sequence[Piece], targets: Sequence[Piece]
+) -> tuple[_Fit, tuple[str, ...]]:
+    """The fit that explains most; of copies in the checkpoint one, of copies in the model all."""
+    best = max(fits, key=_score)
+    equal = list({fit.found: fit for fit in fits if _score(fit) == _score(best)}.values())
+    if len(equal) == 1:
+        return best, ()
+    ours, theirs = ([{pair[side] for pair in fit.found} for fit in equal] for side in (0, 1))
+    if all(side == ours[0] for side in ours) and sum(map(len, theirs)) == len(set().union(*theirs)):
+        found = sorted((pair for fit in equal for pair in fit.found), key=lambda pair: pair[1])
+        places = ", ".join(repr(fit.prefixes[1]) for fit in equal)
+        note = f"the checkpoint goes into each of {places}"
+        return _Fit(best.prefixes, tuple(found), sum(fit.same for fit in equal)), (note,)
+    index = leading([fit.prefixes[0] for fit in equal])
+    if index is None or not all(side == theirs[0] for side in theirs):
+        raise _tie(equal[0], equal[1], sources, targets)
+    return equal[index], ()
 
 
 def _runners_up(best: _Fit, fits: Sequence[_Fit]) -> Iterator[str]:
@@ -80,7 +99,7 @@ def _most(fits: Sequence[_Fit]) -> tuple[int, int]:
 
 
 def _fits(
-    ours: Sequence[str], theirs: Sequence[str], sources: Sequence[Named], targets: Sequence[Named]
+    ours: Sequence[str], theirs: Sequence[str], sources: Sequence[Piece], targets: Sequence[Piece]
 ) -> Iterator[_Fit]:
     shorter = min(len(ours), len(theirs))
     least = NAMES_SHARE * shorter
@@ -136,7 +155,7 @@ def _how(prefixes: tuple[str, str], also: str) -> str:
     return ", ".join(parts)
 
 
-def _tie(one: _Fit, other: _Fit, sources: Sequence[Named], targets: Sequence[Named]) -> Exception:
+def _tie(one: _Fit, other: _Fit, sources: Sequence[Piece], targets: Sequence[Piece]) -> Exception:
     def example(fit: _Fit) -> list[tuple[str, str]]:
         source, target = fit.found[0]
         return [(sources[source].name, targets[target].name)]

@@ -4,7 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Matching", "Pair"]
+from torchgraft.adapting.ops import Op, Shape
+
+__all__ = ["Matching", "Pair", "Part"]
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some rows of a tensor of the model that is fused from several of the checkpoint.
+
+    Attributes:
+        source: The checkpoint's key; `None` for rows of zeros, which stand for a bias that is not there.
+        ops: What turns that tensor into these rows.
+        source_shape: Its shape.
+        shape: The shape of these rows.
+    """
+
+    source: str | None
+    ops: tuple[Op, ...]
+    source_shape: Shape
+    shape: Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,11 +34,23 @@ class Pair:
         source: The checkpoint's key, as the file spells it (before any rename rule).
         target: The model's key.
         why: The evidence, one line.
+        ops: What brings the source into the model's layout, before any change of size.
+        joined: Of a fused tensor, all its parts in order; `source` is then the first one that is there, and
+            `ops` come after.
     """
 
     source: str
     target: str
     why: str
+    ops: tuple[Op, ...] = ()
+    joined: tuple[Part, ...] = ()
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All keys that it takes."""
+        if not self.joined:
+            return (self.source,)
+        return tuple(part.source for part in self.joined if part.source is not None)
 
 
 @dataclass(frozen=True, slots=True)

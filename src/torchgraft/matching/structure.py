@@ -7,18 +7,28 @@ libraries list the same siblings (query, key, value) in different orders.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
-from torchgraft.matching.result import Matching, Pair
-from torchgraft.matching.structure_align import EVIDENCE, Evidence, Link, align
-from torchgraft.matching.structure_containers import Around, split, surroundings
+from torchgraft.matching.flow import Flow, FlowOf
+from torchgraft.matching.folding import folded
+from torchgraft.matching.fused import parts
+from torchgraft.matching.guidance import Guidance
+from torchgraft.matching.pieces import Piece
+from torchgraft.matching.result import Matching
+from torchgraft.matching.structure_align import EVIDENCE, NORM_EVIDENCE, Evidence, align
+from torchgraft.matching.structure_containers import Around, same_places, split, surroundings
+from torchgraft.matching.structure_contents import contents, refined
+from torchgraft.matching.structure_flow import Run
+from torchgraft.matching.structure_kin import Siblings
 from torchgraft.matching.structure_leftovers import same_architecture, same_block, stem_and_head
+from torchgraft.matching.structure_link import Link
 from torchgraft.matching.structure_modules import COUNTER, Module, by_signature, modules_of
 from torchgraft.matching.structure_names import Vocabulary
 from torchgraft.matching.structure_order import order_of
 from torchgraft.matching.structure_ties import refuse_ties, tied_classes
-from torchgraft.tensors import Named
+from torchgraft.matching.structure_turned import flattened, projections, with_square_projections
 
-__all__ = ["match_structure"]
+__all__ = ["SHARE", "match_structure"]
 
 HOW = "structure (names differ)"
 
@@ -27,39 +37,53 @@ SHARE = 0.8
 architectures share many shapes by chance, a foreign head or stem is a few tensors."""
 
 
-def match_structure(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> Matching | None:
+def match_structure(
+    sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance
+) -> Matching | None:
     """Pair layers by all evidence but file order; `mode="order"` lets file order settle what is left.
 
     Raises:
         AmbiguousMatchError: Layers of one shape could be exchanged and nothing tells which is which.
     """
-    search = _Search(modules_of(sources), modules_of(targets))
+    ours, theirs = parts(sources, targets), parts(targets, sources)
+    search = _Search(modules_of(ours), modules_of(theirs), guidance.flow_of)
     search.run()
-    if mode == "order":
+    if guidance.mode == "order":
         search.run((*EVIDENCE, "order"))
-    pairs = {pair.target: pair for link in search.links for pair in _pairs(link)}
-    tied = tied_classes(*search.open())
+    links = with_square_projections(search.links)
+    pieces = {target.name: (source, target, why) for link in links for source, target, why in _pieces(link)}
+    tied = tied_classes(*search.open(), search.around())
     hanging = sum(len(module.leaves) for ours, _ in tied for module in ours)
-    if len(pairs) + hanging < SHARE * min(len(sources), len(targets)):
+    if len(pieces) + hanging < SHARE * min(len(ours), len(theirs)):
         return None
     refuse_ties(tied, search.around())
-    used = {pair.source for pair in pairs.values()}
+    pairs = {pair.target: pair for pair in folded([*pieces.values()], theirs)}
+    used = {source for pair in pairs.values() for source in pair.sources}
     return Matching(
         how=HOW,
-        pairs=tuple(pairs[target.name] for target in targets if target.name in pairs),
-        unmatched_sources=tuple(source.name for source in sources if source.name not in used),
-        unmatched_targets=tuple(target.name for target in targets if target.name not in pairs),
+        pairs=tuple(pairs[target.origin] for target in targets if target.origin in pairs),
+        unmatched_sources=tuple(source.origin for source in sources if source.origin not in used),
+        unmatched_targets=tuple(target.origin for target in targets if target.origin not in pairs),
     )
 
 
 class _Search:
     """What is settled so far, and what is open on either side."""
 
-    def __init__(self, ours: Sequence[Module], theirs: Sequence[Module]) -> None:
+    def __init__(
+        self, ours: Sequence[Module], theirs: Sequence[Module], flow_of: FlowOf | None = None
+    ) -> None:
         self.links: list[Link] = []
         self._sides = (list(ours), list(theirs))
+        self._flow_of = flow_of
         self._known = Vocabulary()
+        self._siblings = Siblings(ours)
+        self._contents = contents(ours, theirs)
         self._same_architecture = same_architecture(ours, theirs)
+
+    @cached_property
+    def _flow(self) -> Flow | None:
+        return None if self._flow_of is None else self._flow_of()
 
     def open(self) -> tuple[list[Module], list[Module]]:
         """The modules without a partner, in file order."""
@@ -86,36 +110,66 @@ class _Search:
         for squeezed in (False, True):
             for evidence in kinds:
                 for matrices in (True, False):  # norms follow the layers they belong to
+                    if not matrices:
+                        yield iter(list(self._followers(squeezed=squeezed)))
                     yield iter(list(self._by_class(evidence, matrices=matrices, squeezed=squeezed)))
         if self._same_architecture:
             yield iter(list(same_block(*self._sides, self.around())))
+        yield iter(list(projections(*self._sides)))
+        yield iter(list(flattened(*self._sides, self._flow.patches if self._flow else dict)))
         yield iter(list(stem_and_head(*self._sides)))
 
-    def _by_class(self, evidence: Evidence, *, matrices: bool, squeezed: bool) -> Iterator[Link]:
+    def _classes(self, *, matrices: bool, squeezed: bool) -> Iterator[tuple[list[Module], list[Module]]]:
         ours, theirs = (
             by_signature([m for m in side if m.is_matrix == matrices], squeezed=squeezed)
             for side in self._sides
         )
+        yield from ((mine, theirs[signature]) for signature, mine in ours.items() if signature in theirs)
+
+    def _followers(self, *, squeezed: bool) -> Iterator[Link]:
+        """Norms and the like, by the settled layers that they stand beside on both sides."""
+        classes = list(self._classes(matrices=False, squeezed=squeezed))
+        if any(len(mine) > 1 for mine, _ in classes) and (run := self._run()):
+            for mine, yours in classes:
+                yield from run.followers(mine, yours, self._siblings)
+
+    def _run(self) -> Run | None:
+        return Run(self._flow, self._matrices(), self.around()[0]) if self._flow else None
+
+    def _by_class(self, evidence: Evidence, *, matrices: bool, squeezed: bool) -> Iterator[Link]:
         around = self.around()
-        for signature, mine in ours.items():
-            yours = theirs.get(signature, [])
-            if len(mine) != len(yours):
-                continue
-            if len(mine) == 1:
+        kinds = EVIDENCE if matrices else NORM_EVIDENCE
+        steps = kinds[: kinds.index(evidence) + 1] if evidence in kinds else (*kinds, evidence)
+        run = self._run() if "flow" in steps else None
+        for mine, yours in self._classes(matrices=matrices, squeezed=squeezed):
+            if len(mine) == len(yours) == 1:
                 yield Link(mine[0], yours[0], "the only one of its shape")
                 continue
-            for some, others in split(mine, yours, around) or []:
+            for some, others in self._groups(mine, yours, around):
                 why = "of its shape" if len(some) == len(mine) else "of its shape in the same block"
                 if len(some) == 1:
                     why = "the only one of its shape in the same block"
-                yield from align(order_of(some), order_of(others), evidence, self._known, why)
+                yield from align(order_of(some), order_of(others), steps, self._known, why, run)
+
+    def _groups(
+        self, mine: list[Module], yours: list[Module], around: tuple[Around, Around]
+    ) -> Iterator[tuple[list[Module], list[Module]]]:
+        """Parts of a class that can only belong together."""
+        if len(mine) != len(yours):
+            yield from same_places(mine, yours, around)
+            return
+        for some, others in refined(mine, yours, self._contents):
+            yield from split(some, others, around) or []
 
     def around(self) -> tuple[Around, Around]:
         """The settled layers in each container, on either side."""
-        return surroundings([(s, t) for s, t, _ in self.links if s.is_matrix])
+        return surroundings(self._matrices())
+
+    def _matrices(self) -> list[tuple[Module, Module]]:
+        return [(s, t) for s, t, _ in self.links if s.is_matrix]
 
 
-def _pairs(link: Link) -> Iterator[Pair]:
+def _pieces(link: Link) -> Iterator[tuple[Piece, Piece, str]]:
     ours, theirs = link.source.leaves, link.target.leaves
     if len(ours.keys() - {COUNTER}) == len(theirs.keys() - {COUNTER}) == 1:
         ours, theirs = ({k if k == COUNTER else "": t for k, t in side.items()} for side in (ours, theirs))
@@ -125,4 +179,4 @@ def _pairs(link: Link) -> Iterator[Pair]:
             differs = (
                 "" if source.shape == target.shape else f"; shapes differ: {source.shape} → {target.shape}"
             )
-            yield Pair(source.name, target.name, link.why + differs)
+            yield source, target, link.why + differs

@@ -5,37 +5,37 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
-from typing import Literal, NamedTuple, TypeAlias
+from typing import Literal, TypeAlias
 
-from torchgraft.matching.structure_modules import Module
+from torchgraft.matching.structure_flow import Run
+from torchgraft.matching.structure_link import Link
 from torchgraft.matching.structure_names import Vocabulary, by_words, contradicts, relative_names
 from torchgraft.matching.structure_order import Order
 
-__all__ = ["EVIDENCE", "Evidence", "Link", "align", "first_in_file", "untold"]
+__all__ = ["EVIDENCE", "NORM_EVIDENCE", "Evidence", "align", "first_in_file", "untold"]
 
-Evidence: TypeAlias = Literal["numbers", "vocabulary", "sizes", "words", "order"]
-EVIDENCE: tuple[Evidence, ...] = ("numbers", "vocabulary", "sizes", "words")
-"""What may tell siblings apart, from the surest to the least sure. Each includes those before it. The last,
-the order in the file, is only asked where the user trusts it."""
+Evidence: TypeAlias = Literal["numbers", "vocabulary", "sizes", "words", "flow", "order"]
+EVIDENCE: tuple[Evidence, ...] = ("numbers", "vocabulary", "sizes", "words", "flow")
+"""What may tell siblings apart, from the surest to the least sure, a run of the model (`"flow"`) last. After
+them comes the order in the file, where the user trusts it."""
 
-
-class Link(NamedTuple):
-    """Two modules that are the same layer, and why."""
-
-    source: Module
-    target: Module
-    why: str
+NORM_EVIDENCE: tuple[Evidence, ...] = ("numbers", "flow", "vocabulary", "sizes", "words")
+"""The same for norms: `bn1` may follow the first layer of one block and the second of another, which only a
+run shows."""
 
 
-def align(ours: Order, theirs: Order, evidence: Evidence, known: Vocabulary, why: str) -> Iterator[Link]:
-    """Give the pairs that numbers, and then the other `evidence`, make unique.
+def align(
+    ours: Order, theirs: Order, steps: Sequence[Evidence], known: Vocabulary, why: str, run: Run | None = None
+) -> Iterator[Link]:
+    """Give the pairs that numbers, and then other evidence, make unique.
 
     Args:
         ours: Modules of the checkpoint, ordered by the numbers in their names.
         theirs: As many of the model.
-        evidence: How far to go for siblings that numbers do not order.
+        steps: The evidence for siblings that numbers do not order, in the order in which it is asked.
         known: What the pairs so far say about names.
         why: What is known of the two lists already, for the pairs' own `why`.
+        run: What a run of the model says, where the steps go as far.
     """
     if ours.size != theirs.size:
         return
@@ -48,13 +48,13 @@ def align(ours: Order, theirs: Order, evidence: Evidence, known: Vocabulary, why
             if contradicts(*(relative_names([piece[side].modules for piece in pieces]) for side in (0, 1))):
                 return  # numbers say one thing and words another
             for place, (mine, yours) in enumerate(pieces, 1):
-                yield from align(mine, yours, evidence, known, f"number {place} of {len(pieces)} {why}")
+                yield from align(mine, yours, steps, known, f"number {place} of {len(pieces)} {why}", run)
             return
-    told = list(_siblings(ours, theirs, evidence, known))
-    if not told and evidence == "order":
+    told = list(_siblings(ours, theirs, steps, known, run))
+    if not told and "order" in steps:
         told = list(_in_file_order(ours, theirs))
     for mine, yours, reason in told:
-        yield from align(mine, yours, evidence, known, f"{why}, {reason}")
+        yield from align(mine, yours, steps, known, f"{why}, {reason}", run)
 
 
 def untold(ours: Order, theirs: Order) -> tuple[Order, Order]:
@@ -87,20 +87,26 @@ def _series(parts: Sequence[Order]) -> Order:
 
 
 def _siblings(
-    ours: Order, theirs: Order, evidence: Evidence, known: Vocabulary
+    ours: Order, theirs: Order, steps: Sequence[Evidence], known: Vocabulary, run: Run | None
 ) -> Iterator[tuple[Order, Order, str]]:
     mine, yours = ours.parts, theirs.parts
     names = relative_names([part.modules for part in mine]), relative_names([part.modules for part in yours])
-    steps = EVIDENCE[1:] if evidence == "order" else EVIDENCE[1 : EVIDENCE.index(evidence) + 1]
-    found: dict[int, tuple[int, str]] = {}
     words = dict(by_words(*names))
-    if "vocabulary" in steps:
-        found = {i: (j, "named as elsewhere in the model") for i, j in known.pairs(*names)}
-    if not found and "sizes" in steps and ours.kind == theirs.kind == "parallel":
-        found = {i: (j, "the only group of its size") for i, j in _by_size(mine, yours)}
-    if not found and "words" in steps:
-        found = {i: (j, f"{'.'.join(names[0][i])} ~ {'.'.join(names[1][j])}") for i, j in words.items()}
-    for i, (j, reason) in found.items():
+
+    def told(step: Evidence) -> Iterator[tuple[int, int, str]]:
+        if step == "vocabulary":
+            yield from ((i, j, "named as elsewhere in the model") for i, j in known.pairs(*names))
+        elif step == "sizes" and ours.kind == theirs.kind == "parallel":
+            yield from ((i, j, "the only group of its size") for i, j in _by_size(mine, yours))
+        elif step == "words":
+            yield from (
+                (i, j, f"{'.'.join(names[0][i])} ~ {'.'.join(names[1][j])}") for i, j in words.items()
+            )
+        elif step == "flow" and run is not None:
+            yield from run.pairs(ours, theirs)
+
+    found = next((pairs for step in steps if (pairs := list(told(step)))), [])
+    for i, j, reason in found:
         if words.get(i, j) != j or any(b == j and a != i for a, b in words.items()):
             continue  # two kinds of evidence contradict each other
         yield mine[i], yours[j], reason

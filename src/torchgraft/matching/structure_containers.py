@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from torchgraft.matching.structure_modules import Module
 
-__all__ = ["Around", "near", "split", "surroundings"]
+__all__ = ["Around", "near", "same_places", "split", "surroundings"]
 
 Around: TypeAlias = Mapping[tuple[str, ...], frozenset[int]]
 """Container → numbers of the settled pairs in it."""
@@ -59,6 +59,28 @@ def split(ours: Sequence[Module], theirs: Sequence[Module], around: tuple[Around
             rest[0].extend(mine)
             rest[1].extend(yours)
     return [*parts, rest] if rest[0] else parts
+
+
+def same_places(ours: Sequence[Module], theirs: Sequence[Module], around: tuple[Around, Around]) -> _Groups:
+    """Those of two lists of unequal length that stand among the same settled neighbours, equally many.
+
+    The smallest containers come first. What is only in the whole model is in no place.
+    """
+    everything = around[0].get((), frozenset())
+    members: dict[_Place, tuple[list[Module], list[Module]]] = defaultdict(lambda: ([], []))
+    for side, modules in enumerate((ours, theirs)):
+        for module in modules:
+            for place in {around[side].get(module.path[:depth]) for depth in range(1, len(module.path) + 1)}:
+                if place and place != everything:
+                    members[place][side].append(module)
+    groups: _Groups = []
+    taken: set[int] = set()
+    for place in sorted(members, key=len):
+        mine, yours = ([m for m in side if id(m) not in taken] for side in members[place])
+        if len(mine) == len(yours) > 0:
+            groups.append((mine, yours))
+            taken.update(id(module) for module in (*mine, *yours))
+    return groups
 
 
 def near(module: Module, around: Around) -> frozenset[int]:

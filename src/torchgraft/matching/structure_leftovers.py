@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 
-from torchgraft.matching.structure_align import Link
 from torchgraft.matching.structure_containers import Around, near
+from torchgraft.matching.structure_link import Link
 from torchgraft.matching.structure_modules import Module, Signature, by_signature
 
 __all__ = ["same_architecture", "same_block", "stem_and_head"]

@@ -2,29 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from torchgraft.tensors import Named
+from torchgraft.matching.naming import COUNTER
+from torchgraft.matching.pieces import Piece
 
-__all__ = ["Module", "Signature", "modules_of"]
+__all__ = ["COUNTER", "Module", "Signature", "by_signature", "modules_of"]
 
 Signature = tuple[tuple[str, tuple[int, ...]], ...]
 """A module's leaves with their shapes, sorted. A lone leaf's name says nothing, so it is ""."""
-
-_LEAVES = {
-    "weight": "weight", "kernel": "weight", "gamma": "weight",
-    "bias": "bias", "beta": "bias",
-    "running_mean": "running_mean", "moving_mean": "running_mean",
-    "running_var": "running_var", "moving_variance": "running_var",
-    "num_batches_tracked": "num_batches_tracked",
-}  # fmt: skip
-
-COUNTER = "num_batches_tracked"
-"""Goes with its module and decides nothing: old files lack it."""
-
-_ATTACHED = re.compile(r"(.+)_(weight|bias)")  # in_proj_weight: a layer that lives as bare parameters
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +25,7 @@ class Module:
     """
 
     path: tuple[str, ...]
-    leaves: Mapping[str, Named]
+    leaves: Mapping[str, Piece]
     order: int
 
     @property
@@ -47,12 +34,18 @@ class Module:
         return ".".join(self.path)
 
     @property
-    def main(self) -> Named:
+    def given(self) -> tuple[str, ...]:
+        """Its path as the file spells it."""
+        *path, last = self.main.name.split(".")
+        return tuple(path) or (last,)
+
+    @property
+    def main(self) -> Piece:
         """The tensor that stands for it in messages."""
         return max(self.leaves.values(), key=lambda tensor: (tensor.numel, tensor.name.endswith("weight")))
 
     def signature(self, *, squeezed: bool = False) -> Signature:
-        """What must agree for two modules to be the same layer; `squeezed` ignores trailing 1s."""
+        """What must agree for two modules to be the same layer; `squeezed` ignores sizes of 1."""
         leaves = [(leaf, tensor) for leaf, tensor in self.leaves.items() if leaf != COUNTER]
         if not leaves:
             return ()
@@ -69,36 +62,23 @@ class Module:
         return any(sum(size != 1 for size in tensor.shape) > 1 for tensor in self.leaves.values())
 
 
-def modules_of(tensors: Iterable[Named]) -> list[Module]:
+def modules_of(tensors: Iterable[Piece]) -> list[Module]:
     """The modules of a list of tensors, in the order of their first tensors."""
-    leaves: dict[tuple[str, ...], dict[str, Named]] = {}
+    leaves: dict[tuple[str, ...], dict[str, Piece]] = {}
     for tensor in tensors:
-        path, leaf = _split(tensor.name)
+        path, leaf = tensor.path, tensor.leaf
         if leaf in leaves.get(path, ()):  # `gamma` beside `weight`: then it is none of the module's own
-            path, leaf = tuple(tensor.name.split(".")), ""
+            path, leaf = (*path, tensor.name.rpartition(".")[2]), ""
         leaves.setdefault(path, {})[leaf] = tensor
     return [Module(path, of, order) for order, (path, of) in enumerate(leaves.items())]
 
 
-def _split(name: str) -> tuple[tuple[str, ...], str]:
-    *path, last = name.split(".")
-    if last in _LEAVES:
-        return tuple(path), _LEAVES[last]
-    attached = _ATTACHED.fullmatch(last)
-    if attached:
-        return (*path, attached[1]), attached[2]
-    return (*path, last), ""
-
-
-def _kind(tensor: Named) -> str:
+def _kind(tensor: Piece) -> str:
     return "" if tensor.dtype.startswith(("float", "bfloat", "complex")) else "integers"
 
 
-def _shape(tensor: Named, squeezed: bool) -> tuple[int, ...]:
-    shape = tensor.shape
-    while squeezed and shape and shape[-1] == 1:
-        shape = shape[:-1]
-    return shape
+def _shape(tensor: Piece, squeezed: bool) -> tuple[int, ...]:
+    return tuple(size for size in tensor.shape if size != 1) if squeezed else tensor.shape
 
 
 def by_signature(modules: Sequence[Module], *, squeezed: bool) -> dict[Signature, list[Module]]:

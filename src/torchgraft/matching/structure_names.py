@@ -8,7 +8,16 @@ from collections.abc import Iterable, Sequence
 
 from torchgraft.matching.structure_modules import Module
 
-__all__ = ["Vocabulary", "by_words", "contradicts", "relative_names"]
+__all__ = [
+    "Vocabulary",
+    "apart",
+    "by_words",
+    "contradicts",
+    "distinct_words",
+    "relative_names",
+    "same_word",
+    "words_of",
+]
 
 _TOKEN = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")  # no digits: some libraries count from one
 
@@ -20,6 +29,9 @@ _LEAST = 0.5
 
 _MARGIN = 0.2
 """… if every other sibling is less like it by this much."""
+
+_ENOUGH = 2
+"""Pairs of siblings that are alike from which the one sibling that is left on both sides is a pair, too."""
 
 _EQUAL = 0.95
 """Share of one name's words in the other from which the pair stands without partners for all siblings."""
@@ -52,7 +64,12 @@ class Vocabulary:
 
 def relative_names(groups: Sequence[Sequence[Module]]) -> list[tuple[str, ...]]:
     """What tells groups of sibling modules apart: the part of a group's path below what all groups share."""
-    paths = [_common([module.path for module in group]) for group in groups]
+    return apart([[module.path for module in group] for group in groups])
+
+
+def apart(groups: Sequence[Sequence[tuple[str, ...]]]) -> list[tuple[str, ...]]:
+    """What tells groups of paths apart: the part that a group shares below what all groups share."""
+    paths = [_common(group) for group in groups]
     above = len(_common(paths))
     return [path[above:] for path in paths]
 
@@ -63,7 +80,7 @@ def by_words(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]])
     Where words are equal a pair stands on its own, and one sibling left on both sides is a pair too. Where
     they are only alike (`k` and `key`), every sibling must have found its partner, or none has.
     """
-    one, other = _distinct(ours), _distinct(theirs)
+    one, other = distinct_words(ours), distinct_words(theirs)
     table = [
         [1.0 if name == candidate else _similar(a, b) for b, candidate in zip(other, theirs, strict=True)]
         for a, name in zip(one, ours, strict=True)
@@ -82,16 +99,16 @@ def by_words(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]])
             found.append((i, j))
     if len(found) == len(ours) == len(theirs):
         return found
-    found = [(i, j) for i, j in found if theirs[j] == ours[i] or _holds(one[i], other[j])]
-    if found and len(found) == len(ours) - 1 == len(theirs) - 1:
+    sure = [(i, j) for i, j in found if theirs[j] == ours[i] or _holds(one[i], other[j])]
+    if len(ours) == len(theirs) == len(found) + 1 and (sure or len(found) >= _ENOUGH):
         rest = set(range(len(ours))) - {i for i, _ in found}, set(range(len(theirs))) - {j for _, j in found}
-        found.append((rest[0].pop(), rest[1].pop()))
-    return found
+        return [*found, (rest[0].pop(), rest[1].pop())]
+    return sure
 
 
 def contradicts(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]]) -> bool:
     """Whether equal words pair these names in another order than the one they are in."""
-    one, other = _distinct(ours), _distinct(theirs)
+    one, other = distinct_words(ours), distinct_words(theirs)
     if not any(one) or not any(other):
         return False  # only numbers tell them apart
     return any(
@@ -99,6 +116,10 @@ def contradicts(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...
         for i, a in enumerate(one)
         for j, b in enumerate(other)
     )
+
+
+_TELLING = 4
+"""Letters from which an abbreviation is as good as the word: `dist` for `distillation`, not `k` for `key`."""
 
 
 def _common(paths: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
@@ -109,15 +130,26 @@ def _common(paths: Iterable[tuple[str, ...]]) -> tuple[str, ...]:
     return first
 
 
-def _distinct(names: Sequence[tuple[str, ...]]) -> list[list[str]]:
+def distinct_words(names: Sequence[tuple[str, ...]]) -> list[list[str]]:
     """The words of each name that not all of them have."""
-    tokens = [[_word(token) for part in name for token in _TOKEN.findall(part)] for name in names]
+    tokens = [[word for part in name for word in words_of(part)] for name in names]
     shared = set.intersection(*map(set, tokens)) if tokens else set()
     return [[token for token in of if token not in shared] for of in tokens]
 
 
-def _word(token: str) -> str:
-    word = token.lower()
+def words_of(component: str) -> list[str]:
+    """The words in one component of a name, in small letters and spelled out."""
+    return [_word(token.lower()) for token in _TOKEN.findall(component)]
+
+
+def same_word(one: str, other: str) -> bool:
+    """Whether two words, as `words_of` gives them, are the same, or one is a telling abbreviation."""
+    return _alike(one, other) >= _EQUAL
+
+
+def _word(word: str) -> str:
+    if len(word) == 2 and word[0] == "w" and word[1] in "qkvo":
+        return word[1]  # a weight is what everything is
     return _ABBREVIATED.get(word, word)
 
 
@@ -142,7 +174,7 @@ def _alike(one: str, other: str) -> float:
         return 1.0
     short, long = sorted((one, other), key=len)
     if long.startswith(short):
-        return 0.8
+        return 0.8 if len(short) < _TELLING else _EQUAL
     same = next(k for k, (a, b) in enumerate(zip(short + " ", long + " ", strict=False)) if a != b)
     if same >= 3:
         return 0.6

@@ -19,6 +19,14 @@ __all__ = ["Order", "order_of"]
 
 _NUMBERED = re.compile(r"(.*?)(\d*)", re.DOTALL)
 
+_LETTERED = re.compile(r"(.*?)(\d+)([a-f])", re.DOTALL)
+"""`Mixed_6b` comes before `Mixed_6c`, and both before `Mixed_7a`."""
+
+_ORDINAL = re.compile(r"(.*?)(?<![a-z])(pre|before|first|post|after|second|third)(?![a-z])(.*)", re.DOTALL)
+_ORDINALS = {"pre": 1, "before": 1, "first": 1, "post": 2, "after": 2, "second": 2, "third": 3}
+_LETTERS = "abcdef"
+"""A component of one of these letters is as good as a number. Not so `k`, `q` and `v`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -70,8 +78,18 @@ def _component(module: Module, depth: int) -> tuple[str, int]:
     """The word and the number of one component: `("layer", 3)`; a number of -1 stands for none."""
     if depth >= len(module.path):
         return "..", -1  # the module that holds the others
+    lettered = _LETTERED.fullmatch(module.path[depth])
+    if lettered is not None:
+        return lettered[1], 10 * int(lettered[2]) + _LETTERS.index(lettered[3])
     match = _NUMBERED.fullmatch(module.path[depth])
     assert match is not None  # the pattern matches any text
     word, digits = match.groups()
+    if digits:
+        return word, int(digits)
+    if word and word in _LETTERS:
+        return "", _LETTERS.index(word) + 1
+    ordinal = _ORDINAL.fullmatch(word)
+    if ordinal is not None:
+        return f"{ordinal[1]}#{ordinal[3]}", _ORDINALS[ordinal[2]]
     # a name without a number is no neighbour of the numbered ones: `norm` may come before or after `norm1`
-    return (word, int(digits)) if digits else (f"{word}.", -1)
+    return f"{word}.", -1

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from torchgraft.adapting.ops import Op
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError, CheckpointError, ModelError
+from torchgraft.matching import Part
 from torchgraft.planning.checking import check_checkpoint, check_gate, check_model, check_places
 from torchgraft.planning.plans import Plan, TargetEntry
 from torchgraft.planning.targets import Target, targets_of
@@ -67,7 +69,7 @@ def apply_plan(plan: Plan) -> GraftReport:
         entry for entry in plan.targets if entry.status != "fresh" and targets[entry.name].tied_to is None
     ]
     with torch.no_grad():
-        with checkpoint.prefetch([entry.source for entry in filled if entry.source is not None]):
+        with checkpoint.prefetch([key for entry in filled for key in entry.sources]):
             staged = [
                 (targets[entry.name], _stage(entry, checkpoint, targets[entry.name].tensor, written))
                 for entry in filled
@@ -86,18 +88,13 @@ def apply_plan(plan: Plan) -> GraftReport:
 def _stage(
     entry: TargetEntry, checkpoint: Checkpoint, current: torch.Tensor, written: set[object]
 ) -> torch.Tensor:
-    assert entry.source is not None
-    value = checkpoint[entry.source].view()
-    if value.is_meta:
-        raise CheckpointError(
-            "is on the meta device: it has no values",
-            where=entry.source,
-            hint="give weights that hold values",
-        )
-    if value.layout != torch.strided:  # a part of a sparse tensor is read as a dense one, within a limit
-        value = checkpoint[entry.source].view((...,))
-    for op in entry.ops:
-        value = op.apply(value, current if op.needs_base else None)
+    if entry.joined:
+        value = torch.cat([_rows(part, checkpoint, current.dtype) for part in entry.joined])
+        for op in entry.ops:
+            value = op.apply(value)
+    else:
+        assert entry.source is not None
+        value = _taken(entry.source, entry.ops, checkpoint, current)
     if value.shape != current.shape:
         raise AdaptError(
             f"the plan's steps give shape {list(value.shape)}, the model wants {list(current.shape)}",
@@ -106,6 +103,27 @@ def _stage(
         )
     # weights of the model itself, under other names: one would be overwritten before it is read
     return value.clone() if _memory(value) in written else value
+
+
+def _rows(part: Part, checkpoint: Checkpoint, dtype: torch.dtype) -> torch.Tensor:
+    if part.source is None:
+        return torch.zeros(part.shape, dtype=dtype)
+    return _taken(part.source, part.ops, checkpoint, None).to(dtype)
+
+
+def _taken(
+    source: str, ops: Sequence[Op], checkpoint: Checkpoint, current: torch.Tensor | None
+) -> torch.Tensor:
+    value = checkpoint[source].view()
+    if value.is_meta:
+        raise CheckpointError(
+            "is on the meta device: it has no values", where=source, hint="give weights that hold values"
+        )
+    if value.layout != torch.strided:  # a part of a sparse tensor is read as a dense one, within a limit
+        value = checkpoint[source].view((...,))
+    for op in ops:
+        value = op.apply(value, current if op.needs_base else None)
+    return value
 
 
 def _memory(tensor: torch.Tensor) -> object:

@@ -10,8 +10,11 @@ import torch
 from torch import nn
 
 from torchgraft import checkpoint as checkpoints
+from torchgraft.adapting import Block
+from torchgraft.anatomy.flow import parameter_flow
+from torchgraft.anatomy.patches import patch_orders
 from torchgraft.checkpoint import Checkpoint
-from torchgraft.matching import Matching
+from torchgraft.matching import Flow, Matching
 from torchgraft.matching import match as pair_names
 from torchgraft.planning.applying import Binding, GraftReport
 from torchgraft.planning.deciding import Decider
@@ -37,6 +40,7 @@ def plan(
     *,
     rename: Renames | None = None,
     match: Mode = "auto",
+    layouts: Mapping[str, str] | None = None,
     allow_fresh: str | Sequence[str] = (),
     in_mode: InMode = "repeat",
     source_labels: Sequence[str] | None = None,
@@ -53,6 +57,9 @@ def plan(
         rename: Rules for the checkpoint's names, applied before matching: `{"teacher.": ""}`.
         match: `"auto"` tries exact names, prefixes, then structure; `"exact"` only names;
             `"order"` also trusts the order of the file where nothing else tells siblings apart.
+        layouts: How tensors of the checkpoint lie, where nothing tells: `{"proj": "IO"}` for a transposed
+            `Linear`, `"HWIO"` for a convolution's kernel, `"OHWI"` for a flattened patch. The names are those
+            after `rename`.
         allow_fresh: What may stay as it is: `"head"`, `"stem"`, or patterns of tensor names such as
             `"aux.*"`. A head whose class count differs needs no declaration.
         in_mode: How a stem of other input channels is filled; see `torchgraft.adapting`.
@@ -70,10 +77,13 @@ def plan(
     source = as_checkpoint(weights)
     targets = targets_of(model)
     matching = pair_names(
-        [Named(ref.name, ref.shape, ref.dtype) for ref in source.values()],
+        [Named(ref.name, ref.shape, ref.dtype, layout=ref.layout) for ref in source.values()],
         [target.named for target in targets.values()],
         rename=rename,
         mode=match,
+        layouts=layouts,
+        repeated=(_repeated(source), {key for key, target in targets.items() if target.tied_to}),
+        flow_of=lambda: _flow(model, example),
     )
     roles = Roles(model, stem=stem, head=head, example=example)
     decider = Decider(
@@ -102,6 +112,7 @@ def graft(
     *,
     rename: Renames | None = None,
     match: Mode = "auto",
+    layouts: Mapping[str, str] | None = None,
     allow_fresh: str | Sequence[str] = (),
     in_mode: InMode = "repeat",
     source_labels: Sequence[str] | None = None,
@@ -121,6 +132,7 @@ def graft(
         weights,
         rename=rename,
         match=match,
+        layouts=layouts,
         allow_fresh=allow_fresh,
         in_mode=in_mode,
         source_labels=source_labels,
@@ -143,6 +155,22 @@ def as_checkpoint(weights: Weights) -> Checkpoint:
     return checkpoints.open(weights)
 
 
+def _repeated(source: Checkpoint) -> set[str]:
+    """Names of tensors that an earlier name stands for."""
+    first: dict[str, str] = {}
+    return {
+        name
+        for name, ref in source.items()
+        if ref.alias is not None and first.setdefault(ref.alias, name) != name
+    }
+
+
+def _flow(model: nn.Module, example: object) -> Flow:
+    order, feeds = parameter_flow(model, example) or ({}, {})
+    classes = {path: type(module).__name__ for path, module in model.named_modules()}
+    return Flow(order, feeds, classes, lambda: patch_orders(model, example))
+
+
 def _describe(source: Checkpoint) -> str:
     return f"{source.name} [{source.part}]" if source.part else source.name
 
@@ -150,15 +178,17 @@ def _describe(source: Checkpoint) -> str:
 def _source_entries(
     source: Checkpoint, entries: Sequence[TargetEntry], matching: Matching, refused: Mapping[str, str]
 ) -> tuple[SourceEntry, ...]:
-    used: dict[str, str] = {}
+    used: dict[str, list[str]] = {}
     for entry in entries:
-        if entry.source is not None and entry.status != "fresh":
-            used.setdefault(entry.source, entry.name)
+        for key in entry.sources:
+            places = used.setdefault(key, [])
+            if not places or any(isinstance(op, Block) for op in entry.ops):
+                places.append(entry.name)
     unmatched = set(matching.unmatched_sources)
 
     def state(name: str) -> tuple[str, str]:
         if name in used:
-            return "used", f"goes to {used[name]}"
+            return "used", f"goes to {', '.join(used[name])}"
         if name in unmatched:
             return "unused", "the model has no place for it"
         return "unused", refused.get(name, "its place in the model is filled by a tied tensor")

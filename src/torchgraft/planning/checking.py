@@ -69,15 +69,20 @@ def check_checkpoint(plan: Plan, checkpoint: Checkpoint, targets: Mapping[str, T
     for entry in plan.targets:
         if entry.status == "fresh" or entry.source is None:
             continue
-        ref = checkpoint.get(entry.source)
-        if ref is not None and ref.shape == entry.source_shape and targets[entry.name].takes(ref.dtype):
-            continue
-        now = "is not in the checkpoint" if ref is None else f"is {ref.dtype} {list(ref.shape)} there"
-        raise CheckpointError(
-            f"{now}, the plan says {entry.source_dtype} {list(entry.source_shape or ())}",
-            where=f"{entry.source} → {entry.name}",
-            hint="bind the plan to the checkpoint it was made for, or make it again",
-        )
+        if entry.joined:
+            wanted = [(p.source, p.source_shape) for p in entry.joined if p.source is not None]
+        else:
+            wanted = [(entry.source, entry.source_shape or ())]
+        for key, shape in wanted:
+            ref = checkpoint.get(key)
+            if ref is not None and ref.shape == shape and targets[entry.name].takes(ref.dtype):
+                continue
+            now = "is not in the checkpoint" if ref is None else f"is {ref.dtype} {list(ref.shape)} there"
+            raise CheckpointError(
+                f"{now}, the plan says {entry.source_dtype} {list(shape)}",
+                where=f"{key} → {entry.name}",
+                hint="bind the plan to the checkpoint it was made for, or make it again",
+            )
 
 
 def check_places(plan: Plan, model: nn.Module, targets: Mapping[str, Target]) -> None:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 import torch
 
 from torchgraft.adapting import InMode, find_ops, match_labels
-from torchgraft.adapting.ops import Op, Role
+from torchgraft.adapting.ops import Op, Role, Shape
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError
-from torchgraft.matching import Matching, Pair
+from torchgraft.matching import Matching, Pair, Part
 from torchgraft.planning.declared import Declared
 from torchgraft.planning.plans import TargetEntry, TargetStatus
 from torchgraft.planning.roles import Roles
@@ -56,7 +56,7 @@ class Decider:
                 first is not None
                 and first.status != "fresh"
                 and first.source
-                and not self._same(first.source, pair.source)
+                and not self._same_all(first.sources, pair.sources)
             ):
                 entries[key] = self._fresh(
                     target,
@@ -90,36 +90,53 @@ class Decider:
                     f"tied to {entry.name}",
                     source=self.source[entry.source],
                     ops=entry.ops,
+                    joined=entry.joined,
                 )
 
     def _paired(self, target: Target, pair: Pair) -> TargetEntry:
         ref = self.source[pair.source]
         key, shape = target.named.name, target.named.shape
-        if not target.takes(ref.dtype):
+        if not all(target.takes(self.source[name].dtype) for name in pair.sources):
             return self._other_kind(target, pair)
-        if ref.shape == shape and not self._relabelled(key) and not self._remapped(key, shape):
-            return self._entry(target, "loaded", _cast(pair.why, ref, target), source=ref)
+        if pair.joined:
+            return self._joined(target, pair)
+        given = _shape_after(pair.ops, ref.shape)
+        if given == shape and not self._relabelled(key) and not self._remapped(key, shape):
+            why = "; ".join([*(op.describe() for op in pair.ops), pair.why])
+            kept: TargetStatus = "adapted" if pair.ops else "loaded"
+            return self._entry(target, kept, _cast(why, ref, target), source=ref, ops=pair.ops)
         role = self.roles.of(key)
-        if role == "head" and self.labels is None and ref.shape != shape and ref.shape[1:] == shape[1:]:
-            why = f"{shape[0]} classes here, {ref.shape[0]} in the checkpoint, no labels to carry rows by"
+        if role == "head" and self.labels is None and given != shape and given[1:] == shape[1:]:
+            why = f"{shape[0]} classes here, {given[0]} in the checkpoint, no labels to carry rows by"
             self.refused[pair.source] = why
             return self._fresh(target, why, declared=True, partner=pair.source)
         try:
-            ops = self._ops(ref, target, role)
+            ops = (*pair.ops, *self._ops(given, target, role))
         except AdaptError as error:
             return self._unadaptable(target, pair, error)
         status: TargetStatus = "adapted" if ops else "loaded"
         steps = "; ".join(op.describe() for op in ops)
         return self._entry(target, status, _cast(steps or pair.why, ref, target), source=ref, ops=ops)
 
-    def _ops(self, ref: TensorRef, target: Target, role: Role) -> tuple[Op, ...]:
+    def _joined(self, target: Target, pair: Pair) -> TargetEntry:
+        key, shape = target.named.name, target.named.shape
+        given = (sum(part.shape[0] for part in pair.joined), *pair.joined[0].shape[1:])
+        given = _shape_after(pair.ops, given)
+        if given != shape:
+            why = f"its parts give shape {list(given)}, not {list(shape)}"
+            self.refused.update((name, why) for name in pair.sources)
+            return self._fresh(target, why, declared=self._allowed(key), partner=pair.source)
+        names = ", ".join("zeros" if part.source is None else part.source for part in pair.joined)
+        ref = self.source[pair.source]
+        why = _cast(f"joined from {names}; {pair.why}", ref, target)
+        return self._entry(target, "adapted", why, source=ref, ops=pair.ops, joined=pair.joined)
+
+    def _ops(self, given: Shape, target: Target, role: Role) -> tuple[Op, ...]:
         rows = None
         if role == "head" and self.labels is not None:
             rows = match_labels(*self.labels)
         groups = getattr(target.owner, "groups", 1) if role == "stem" else 1
-        return find_ops(
-            ref.shape, target.named.shape, role=role, in_mode=self.in_mode, rows=rows, groups=groups
-        )
+        return find_ops(given, target.named.shape, role=role, in_mode=self.in_mode, rows=rows, groups=groups)
 
     def _relabelled(self, key: str) -> bool:
         """Whether the head's rows stand for other classes although their number may be the same."""
@@ -181,8 +198,12 @@ class Decider:
             f"tied to {first.name}",
             source=source,
             ops=first.ops,
+            joined=first.joined,
             declared=first.declared,
         )
+
+    def _same_all(self, one: Sequence[str], other: Sequence[str]) -> bool:
+        return len(one) == len(other) and all(map(self._same, one, other))
 
     def _same(self, one: str, other: str) -> bool:
         """Whether two tensors of the checkpoint hold the same values; reads them only if it must."""
@@ -203,6 +224,7 @@ class Decider:
         *,
         source: TensorRef | None = None,
         ops: tuple[Op, ...] = (),
+        joined: tuple[Part, ...] = (),
         declared: bool = False,
     ) -> TargetEntry:
         return TargetEntry(
@@ -217,8 +239,15 @@ class Decider:
             source_shape=source.shape if source is not None else None,
             source_dtype=source.dtype if source is not None else None,
             ops=ops,
+            joined=joined,
             declared=declared,
         )
+
+
+def _shape_after(ops: Sequence[Op], shape: Shape) -> Shape:
+    for op in ops:
+        shape = op.shape(shape)
+    return shape
 
 
 def _cast(why: str, ref: TensorRef, target: Target) -> str:

@@ -11,6 +11,7 @@ from typing import Any, get_args
 
 from torchgraft.adapting import Role, op_from_json
 from torchgraft.errors import AdaptError, TorchgraftError
+from torchgraft.matching import Part
 from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry, TargetStatus
 
 __all__ = ["plan_from_json", "plan_to_json", "read_plan"]
@@ -91,6 +92,16 @@ def _entry_to_json(entry: TargetEntry | SourceEntry) -> dict[str, Any]:
             data[key] = list(data[key])
     if "ops" in data:
         data["ops"] = [dict(op.to_json()) for op in data["ops"]]
+    if "joined" in data:
+        data["joined"] = [
+            {
+                "source": part.source,
+                "ops": [dict(op.to_json()) for op in part.ops],
+                "source_shape": list(part.source_shape),
+                "shape": list(part.shape),
+            }
+            for part in data["joined"]
+        ]
     return data
 
 
@@ -110,7 +121,17 @@ def _entry_from_json(entry: Mapping[str, Any], statuses: tuple[str, ...]) -> dic
             data[key] = _shape(data[key])
     if "ops" in data:
         data["ops"] = tuple(op_from_json(op) for op in data["ops"])
+    if "joined" in data:
+        data["joined"] = tuple(_part(part) for part in data["joined"])
     return data
+
+
+def _part(data: Mapping[str, Any]) -> Part:
+    source = data["source"]
+    if not (source is None or isinstance(source, str)):
+        raise ValueError(f"{source!r} is no name")
+    ops = tuple(op_from_json(op) for op in data["ops"])
+    return Part(source, ops, _shape(data["source_shape"]), _shape(data["shape"]))
 
 
 def _shape(sizes: object) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from torchgraft.adapting.ops import Op, Role
+from torchgraft.matching import Part
 from torchgraft.planning.declared import parts_of
 
 if TYPE_CHECKING:
@@ -41,6 +42,8 @@ class TargetEntry:
         source_shape: The shape there.
         source_dtype: The dtype there.
         ops: What is done on the way, in order.
+        joined: Of a fused tensor (`qkv`), the parts it is made of, in order; then `source` is the first of
+            them that is in the checkpoint, and `ops` come after.
         declared: For a fresh one: whether somebody said that it may be, so that the gate lets it pass.
     """
 
@@ -55,7 +58,17 @@ class TargetEntry:
     source_shape: tuple[int, ...] | None = None
     source_dtype: str | None = None
     ops: tuple[Op, ...] = ()
+    joined: tuple[Part, ...] = ()
     declared: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """All keys of the checkpoint that it is filled from; none for a fresh one."""
+        if self.status == "fresh" or self.source is None:
+            return ()
+        if not self.joined:
+            return (self.source,)
+        return tuple(part.source for part in self.joined if part.source is not None)
 
     @property
     def numel(self) -> int:

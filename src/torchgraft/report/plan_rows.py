@@ -52,6 +52,9 @@ def source_rows(plan: Plan, *, all: bool = False) -> list[Row]:  # noqa: A002
 
 def done(entry: TargetEntry | SourceEntry) -> str:
     """What is done to a tensor on the way, in words; empty when it is taken as it is."""
+    joined = getattr(entry, "joined", ())
+    if joined:
+        return f"{len(joined)} parts joined"
     return ", then ".join(op.describe() for op in getattr(entry, "ops", ()))
 
 

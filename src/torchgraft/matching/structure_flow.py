@@ -1,0 +1,179 @@
+"""What a run of the model says about siblings that names and shapes leave tied.
+
+Two kinds of evidence. Where the checkpoint numbers its siblings and the model gives them words, the order of
+use is the order of the numbers. And where the checkpoint's names say what a layer belongs to (`attn_norm`
+beside `attn`, `attention.output.LayerNorm`), its partner is the one that the layers of that container feed,
+or that feeds them.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import permutations
+
+from torchgraft.matching.flow import Flow
+from torchgraft.matching.structure_containers import Around
+from torchgraft.matching.structure_kin import Siblings
+from torchgraft.matching.structure_link import Link
+from torchgraft.matching.structure_modules import Module
+from torchgraft.matching.structure_names import distinct_words, relative_names, same_word, words_of
+from torchgraft.matching.structure_order import Order
+
+__all__ = ["Run"]
+
+_MOST = 6
+"""Siblings whose arrangements are all tried."""
+
+_Path = tuple[str, ...]
+
+
+class Run:
+    """The model's flow, seen from the pairs that are settled.
+
+    Args:
+        flow: Of the model.
+        settled: Pairs of layers (source, target); each has the same number as in `around`.
+        around: Which of them each container of the checkpoint holds.
+    """
+
+    def __init__(self, flow: Flow, settled: Sequence[tuple[Module, Module]], around: Around) -> None:
+        self._order = flow.order
+        self._classes = flow.classes
+        self._around = around
+        self._children: dict[_Path, list[_Path]] = defaultdict(list)
+        for container in around:
+            if container:
+                self._children[container[:-1]].append(container)
+        self._feeds = flow.feeds
+        self._number_of = {id(source): place for place, (source, _) in enumerate(settled)}
+        self._numbers: dict[str, set[int]] = defaultdict(set)
+        numbers = self._numbers
+        for place, (_, target) in enumerate(settled):
+            for leaf in target.leaves.values():
+                numbers[leaf.origin].add(place)
+        self._near: dict[str, set[int]] = defaultdict(set)
+        for name, feeding in flow.feeds.items():
+            for other in feeding:
+                self._near[name] |= numbers.get(other, set())
+                self._near[other] |= numbers.get(name, set())
+
+    def followers(
+        self, ours: Sequence[Module], theirs: Sequence[Module], siblings: Siblings
+    ) -> Iterator[Link]:
+        """Pairs of modules that alone stand beside the same settled layer: by name, and when it runs."""
+        mine: dict[int, list[Module]] = defaultdict(list)
+        yours: dict[int, list[Module]] = defaultdict(list)
+        for module in ours:
+            owner = siblings.after(module)
+            if owner is not None and id(owner) in self._number_of:
+                mine[self._number_of[id(owner)]].append(module)
+        for module in theirs:
+            for place in self._fed_by(module):
+                yours[place].append(module)
+        for place in mine.keys() & yours.keys():
+            if len(mine[place]) == len(yours[place]) == 1:
+                yield Link(mine[place][0], yours[place][0], "follows the same layer")
+
+    def _fed_by(self, module: Module) -> set[int]:
+        return {
+            place
+            for leaf in module.leaves.values()
+            for other in self._feeds.get(leaf.origin, ())
+            for place in self._numbers.get(other, ())
+        }
+
+    def pairs(self, ours: Order, theirs: Order) -> Iterator[tuple[int, int, str]]:
+        """Indices of the parts of two orders that belong together, and why."""
+        if len(ours.parts) != len(theirs.parts):
+            return
+        if ours.kind == "series" and theirs.kind == "parallel":
+            used = [self._used(part) for part in theirs.parts]
+            if None not in used and len(set(used)) == len(used):
+                turn = sorted(range(len(used)), key=lambda j: used[j] or 0)
+                yield from ((i, j, "used in the order of its number") for i, j in enumerate(turn))
+                return
+        yield from list(self._by_neighbours(ours.parts, theirs.parts)) or self._by_class(
+            ours.parts, theirs.parts
+        )
+
+    def _by_class(self, ours: Sequence[Order], theirs: Sequence[Order]) -> Iterator[tuple[int, int, str]]:
+        """A word that one name and the class of only one module have: `branch_pool`, `AvgPool2d`."""
+        names = relative_names([part.modules for part in ours])
+        mine = [set(words) for words in distinct_words(names)]
+        yours = [self._class_words(part.modules, theirs) for part in theirs]
+        for i, words in enumerate(mine):
+            found = [j for j, others in enumerate(yours) if _share(words, others)]
+            if len(found) == 1 and sum(_share(other, yours[found[0]]) for other in mine) == 1:
+                yield i, found[0], "by the class of its module"
+
+    def _class_words(self, modules: Sequence[Module], siblings: Sequence[Order]) -> set[str]:
+        above = len(_shared([module.path for part in siblings for module in part.modules]))
+        path = _shared([module.path for module in modules])
+        around = {".".join(path[:depth]) for depth in range(above + 1, len(path) + 1)}
+        inside = f"{'.'.join(path[: above + 1])}."
+        kinds = [kind for name, kind in self._classes.items() if name in around or name.startswith(inside)]
+        return {word for kind in kinds for word in words_of(kind)}
+
+    def _used(self, part: Order) -> int | None:
+        orders = [
+            self._order[leaf.origin]
+            for module in part.modules
+            for leaf in module.leaves.values()
+            if leaf.origin in self._order
+        ]
+        return min(orders, default=None)
+
+    def _by_neighbours(
+        self, ours: Sequence[Order], theirs: Sequence[Order]
+    ) -> Iterator[tuple[int, int, str]]:
+        if len(ours) > _MOST:
+            return
+        kin = self._kin(ours)
+        near = [
+            set().union(
+                *(self._near[leaf.origin] for module in part.modules for leaf in module.leaves.values())
+            )
+            for part in theirs
+        ]
+        table = [[len(mine & yours) for yours in near] for mine in kin]
+        best, always = 0, set[tuple[int, int]]()
+        for turn in permutations(range(len(theirs))):
+            pairs = set(enumerate(turn))
+            score = sum(table[i][j] for i, j in pairs)
+            if score > best:
+                best, always = score, pairs
+            elif score == best:
+                always &= pairs
+        yield from ((i, j, "beside the same layers when it runs") for i, j in sorted(always) if best)
+
+    def _kin(self, parts: Sequence[Order]) -> list[set[int]]:
+        """The settled layers that each part belongs with, by its own name."""
+        groups = [part.modules for part in parts]
+        names = relative_names(groups)
+        above = groups[0][0].path[: len(_shared([module.path for group in groups for module in group]))]
+        found = []
+        for name, words in zip(names, distinct_words(names), strict=True):
+            kin: set[int] = set()
+            for depth in range(len(name) - 1, 0, -1):
+                if kin := set(self._around.get((*above, *name[:depth]), ())):
+                    break
+            for child in self._children[above]:
+                if child[-1:] != name[:1] and any(
+                    same_word(word, other) for word in words for other in words_of(child[-1])
+                ):
+                    kin |= self._around[child]
+            found.append(kin)
+        return found
+
+
+def _share(words: set[str], others: set[str]) -> bool:
+    return any(same_word(word, other) for word in words for other in others)
+
+
+def _shared(paths: Sequence[_Path]) -> _Path:
+    first, last = min(paths), max(paths)
+    size = next(
+        (k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
+    )
+    return first[:size]
