@@ -16,8 +16,8 @@ from torchgraft.matching.structure_modules import Module, modules_of
 __all__ = ["completed"]
 
 ENOUGH = 0.9
-"""Share of the shorter list from which a layer of the same shape elsewhere proves nothing: what is left is most
-likely a new head. Then structure must pair all that is left, and a layer left alone must be the last."""
+"""Share of the shorter list from which a layer of the same shape elsewhere proves nothing: what is left is
+most likely a new head. Then structure must pair all that is left, and a layer left alone must be the last."""
 
 
 def completed(
