@@ -92,6 +92,10 @@ def _siblings(
     mine, yours = ours.parts, theirs.parts
     names = relative_names([part.modules for part in mine]), relative_names([part.modules for part in yours])
     words = dict(by_words(*names))
+    if len(set(names[0])) == len(mine) and set(names[0]) == set(names[1]):
+        for name, part in zip(names[0], mine, strict=True):
+            yield part, yours[names[1].index(name)], "same name"
+        return
 
     def told(step: Evidence) -> Iterator[tuple[int, int, str]]:
         if step == "vocabulary":

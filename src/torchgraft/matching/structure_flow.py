@@ -22,6 +22,8 @@ from torchgraft.matching.structure_order import Order
 
 __all__ = ["Run"]
 
+_SIDES = {"pre": "before", "before": "before", "post": "after", "after": "after"}
+
 _MOST = 6
 """Siblings whose arrangements are all tried."""
 
@@ -52,11 +54,12 @@ class Run:
         for place, (_, target) in enumerate(settled):
             for leaf in target.leaves.values():
                 numbers[leaf.origin].add(place)
-        self._near: dict[str, set[int]] = defaultdict(set)
+        self._above: dict[str, set[int]] = defaultdict(set)
+        self._below: dict[str, set[int]] = defaultdict(set)
         for name, feeding in flow.feeds.items():
             for other in feeding:
-                self._near[name] |= numbers.get(other, set())
-                self._near[other] |= numbers.get(name, set())
+                self._above[name] |= numbers.get(other, set())
+                self._below[other] |= numbers.get(name, set())
 
     def followers(
         self, ours: Sequence[Module], theirs: Sequence[Module], siblings: Siblings
@@ -130,13 +133,20 @@ class Run:
         if len(ours) > _MOST:
             return
         kin = self._kin(ours)
-        near = [
-            set().union(
-                *(self._near[leaf.origin] for module in part.modules for leaf in module.leaves.values())
-            )
-            for part in theirs
+        above, below = (
+            [
+                set().union(
+                    *(side[leaf.origin] for module in part.modules for leaf in module.leaves.values())
+                )
+                for part in theirs
+            ]
+            for side in (self._above, self._below)
+        )
+        table = [
+            [len(mine & up) * (side != "before") + len(mine & down) * (side != "after") for up, down in ends]
+            for mine, side in kin
+            for ends in [list(zip(above, below, strict=True))]
         ]
-        table = [[len(mine & yours) for yours in near] for mine in kin]
         best, always = 0, set[tuple[int, int]]()
         for turn in permutations(range(len(theirs))):
             pairs = set(enumerate(turn))
@@ -147,12 +157,12 @@ class Run:
                 always &= pairs
         yield from ((i, j, "beside the same layers when it runs") for i, j in sorted(always) if best)
 
-    def _kin(self, parts: Sequence[Order]) -> list[set[int]]:
-        """The settled layers that each part belongs with, by its own name."""
+    def _kin(self, parts: Sequence[Order]) -> list[tuple[set[int], str]]:
+        """The settled layers that each part belongs with by its name, and on which side of them it is."""
         groups = [part.modules for part in parts]
         names = relative_names(groups)
         above = groups[0][0].path[: len(_shared([module.path for group in groups for module in group]))]
-        found = []
+        found: list[tuple[set[int], str]] = []
         for name, words in zip(names, distinct_words(names), strict=True):
             kin: set[int] = set()
             for depth in range(len(name) - 1, 0, -1):
@@ -163,7 +173,8 @@ class Run:
                     same_word(word, other) for word in words for other in words_of(child[-1])
                 ):
                     kin |= self._around[child]
-            found.append(kin)
+            side = next((_SIDES[word] for word in words if word in _SIDES), "")
+            found.append((kin, side))
         return found
 
 
