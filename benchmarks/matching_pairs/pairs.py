@@ -94,8 +94,9 @@ def directions(
 ) -> None:
     """A pair for every ordered two of `sides`, or for those in `only` (`"tv>timm"`).
 
-    `arguments` are declared with pairs that go into the target they are listed under.
+    `arguments` are declared with pairs that go into the target, or that are the pair, they are listed under.
     """
+    said = arguments or {}
     for source, target in permutations(sides, 2):
         if only and f"{source}>{target}" not in only:
             continue
@@ -106,7 +107,7 @@ def directions(
                 side(sides[source]),
                 side(sides[target]),
                 inputs,
-                arguments=(arguments or {}).get(target, {}),
+                arguments={**said.get(target, {}), **said.get(f"{source}>{target}", {})},
                 note=note,
             )
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,7 +16,7 @@ from torchvision.models.swin_transformer import SwinTransformer
 
 from matching_pairs import plain
 from matching_pairs.builders import embedded, hf, ids, pixels, zero
-from matching_pairs.pairs import Build, Side, directions, image, sequence, tokens
+from matching_pairs.pairs import REGISTRY, Build, Side, add, directions, image, sequence, tokens
 
 VIT = {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 256}
 SMALL = {"image_size": 32, "patch_size": 8, "num_labels": 10}
@@ -38,7 +39,8 @@ directions(
     timm=tm_vit(),
     hf=pixels(hf("ViTForImageClassification", "ViTConfig", layer_norm_eps=1e-6, **SMALL, **VIT)),
     plain=lambda: plain.PlainViT(32, 8, 3, 64, 3, 4, 10),
-    note="HF's layer_norm_eps set to 1e-6",
+    arguments={f"plain>{target}": {"layouts": {"embed.weight": "OIHW"}} for target in ("tv", "timm", "hf")},
+    note="HF's layer_norm_eps set to 1e-6; how plain's patches are flattened is said",
 )
 directions(
     "deit",
@@ -82,9 +84,16 @@ directions(
             **VIT,
         )
     ),
-    arguments={"hf": {"allow_fresh": "embeddings.mask_token"}},
-    note="timm has no mask token",
+    arguments={
+        "timm>hf": {"allow_fresh": "embeddings.mask_token", "fused": {"fc1": "gate_up"}},
+        "hf>timm": {"fused": {"fc1": "gate_up"}},
+    },
+    note="timm has no mask token, and does not name what it fuses, which is said",
 )
+for unsaid in ("vit:plain>tv", "dinov2-swiglu:timm>hf", "dinov2-swiglu:hf>timm"):
+    add(
+        replace(REGISTRY[unsaid], name=f"trap:unsaid/{unsaid}", family="traps", arguments={}, expect="refuse")
+    )
 directions(
     "beit",
     "BEiT",

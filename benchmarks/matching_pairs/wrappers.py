@@ -107,7 +107,7 @@ resnet_pair("reversed-keys", lambda state: dict(reversed(state.items())), "hf-re
 MOCO = copies("module.encoder_q.", "module.encoder_k.", true="module.encoder_q.")
 MOCO_FULL = with_extras(MOCO, module__queue=(128, 64), module__queue_ptr=(1,))
 DINO = copies("student.module.backbone.", "teacher.backbone.", true="teacher.backbone.")
-EMA = copies("model.", "ema_model.module.", true="ema_model.module.")
+EMA = copies("model.", "ema_model.module.", true="model.")
 resnet_pair("moco", MOCO)
 resnet_pair("moco-queue", MOCO_FULL)
 resnet_pair("moco-queue", MOCO_FULL, "mobilenet")

@@ -31,6 +31,7 @@ def match(
     rename: Renames | None = None,
     mode: Mode = "auto",
     layouts: Mapping[str, str] | None = None,
+    fused: Mapping[str, str] | None = None,
     repeated: tuple[Collection[str], Collection[str]] = ((), ()),
     flow_of: FlowOf | None = None,
 ) -> Matching:
@@ -45,6 +46,8 @@ def match(
             few. `"order"` is `"auto"`, but pairs in file order what nothing else tells apart.
         layouts: How tensors of the checkpoint lie, in letters, by their names (after `rename`): `"IO"` for a
             transposed `Linear`, `"HWIO"` for a kernel, `"OHWI"` for a flattened patch.
+        fused: What a component of a name is fused from, on either side, where the name does not say so:
+            `{"fc1": "gate+up"}`.
         repeated: Names, of the checkpoint and of the model, of tensors that another name stands for, too.
         flow_of: Runs the model and says how it uses its tensors; asked where names and shapes leave a tie.
 
@@ -64,7 +67,7 @@ def match(
     names, notes = apply_renames([source.name for source in sources], rename)
     ours = usual(pieces_of(_laid(sources, names, layouts or {}), names))
     theirs = usual(pieces_of(targets))
-    guidance = Guidance(mode, flow_of)
+    guidance = Guidance(mode, flow_of, fused or {})
     found = match_exact(ours, theirs, guidance)
     if found is None and mode != "exact":
         found = match_prefixes(ours, theirs, guidance)

@@ -40,8 +40,8 @@ def match_depth(sources: Sequence[Piece], targets: Sequence[Piece], guidance: Gu
     Raises:
         AmbiguousMatchError: The blocks that both have fit in two ways.
     """
-    ours = _stacks(modules_of(parts(sources, targets)))
-    theirs = _stacks(modules_of(parts(targets, sources)))
+    ours = _stacks(modules_of(parts(sources, targets, guidance.fused)))
+    theirs = _stacks(modules_of(parts(targets, sources, guidance.fused)))
     beyond: tuple[set[_Path], set[_Path]] = (set(), set())
     notes = []
     for one, other in _partners(ours, theirs):

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from torchgraft.adapting import Permuted, Reshaped
 from torchgraft.adapting.ops import Op
-from torchgraft.errors import AdaptError
+from torchgraft.errors import AdaptError, AmbiguousMatchError
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Pair, Part
 
@@ -45,11 +45,25 @@ def _pair(pieces: Sequence[Piece], partner: Mapping[str, tuple[Piece, str]]) -> 
     origins = {source.origin for _, source, _ in found}
     alike = all((source.place, source.of) == (piece.place, piece.of) for piece, source, _ in found)
     if len(pieces) == 1 or (len(found) == len(pieces) and len(origins) == 1 and alike):
+        if len(pieces) == 1 and first.of > 1:
+            _refuse_doubtful([first])
         steps = first.steps if len(pieces) == 1 else first.ops
         return Pair(first.origin, target.origin, why, _merged((*steps, *after)))
+    _refuse_doubtful([*pieces, *(source for _, source, _ in found)])
     parts = [_part(piece, partner.get(piece.name)) for piece in pieces]
     joined = tuple(part for part in parts if part is not None)
     return Pair(first.origin, target.origin, why, after, joined) if len(joined) == len(parts) else None
+
+
+def _refuse_doubtful(pieces: Sequence[Piece]) -> None:
+    for piece in pieces:
+        if piece.doubtful:
+            raise AmbiguousMatchError(
+                f"{piece.origin!r} may hold queries, keys and values in three blocks (as ChatGLM does) or "
+                "head by head (as BLOOM, Falcon and GPT-NeoX do)",
+                hint='if they are in blocks: fused={"query_key_value": "qkv"} (--fused query_key_value=qkv); '
+                "if not, bring them into blocks first",
+            )
 
 
 def _part(target: Piece, found: tuple[Piece, str] | None) -> Part | None:

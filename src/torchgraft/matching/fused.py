@@ -30,24 +30,31 @@ _BY_CONTRACT: dict[str, tuple[str, ...]] = {"in_proj": ("q", "k", "v"), "c_attn"
 """Names that spell nothing out, but whose order is documented: by `torch.nn.MultiheadAttention`, by GPT-2."""
 
 
-def parts(pieces: Sequence[Piece], others: Sequence[Piece]) -> list[Piece]:
+_MIXED = "query_key_value"
+"""ChatGLM's lies in three blocks, as the other forms do; BLOOM's, Falcon's and GPT-NeoX's go head by head."""
+
+
+def parts(pieces: Sequence[Piece], others: Sequence[Piece], told: Mapping[str, str]) -> list[Piece]:
     """The pieces, with each fused one in its place by its parts.
 
     Args:
         pieces: One side's.
         others: The other side's: where the parts differ in size (grouped queries), theirs say how.
+        told: What the user says is fused, by a component of the name: `{"fc1": "gate+up"}`.
     """
     taken = {piece.name for piece in pieces}
     sizes = _sizes(others)
     found: list[Piece] = []
     for piece in pieces:
-        split = list(_split(piece, sizes))
+        split = list(_split(piece, sizes, told))
         found += split if split and taken.isdisjoint(part.name for part in split) else [piece]
     return found
 
 
-def _split(piece: Piece, sizes: Mapping[tuple[str, ...], set[tuple[int, ...]]]) -> Iterator[Piece]:
-    named = _renamed(piece.path)
+def _split(
+    piece: Piece, sizes: Mapping[tuple[str, ...], set[tuple[int, ...]]], told: Mapping[str, str]
+) -> Iterator[Piece]:
+    named = _renamed(piece.path, told)
     if named is None or not piece.shape:
         return
     words, paths = named
@@ -63,14 +70,20 @@ def _split(piece: Piece, sizes: Mapping[tuple[str, ...], set[tuple[int, ...]]]) 
             place=place,
             of=len(words),
             word=word[0],
+            doubtful=piece.path[-1] == _MIXED and _MIXED not in told,
         )
         start += size
 
 
-def _renamed(path: tuple[str, ...]) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
+def _renamed(
+    path: tuple[str, ...], told: Mapping[str, str]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]] | None:
     """What is fused in a tensor of this path, and what the paths of its parts would be."""
     for at in range(len(path) - 1, max(len(path) - 3, -1), -1):
-        if path[at] in _BY_CONTRACT:
+        if path[at] in told:
+            words = _WORDS.get(told[path[at]], tuple(told[path[at]].split("+")))
+            spelled = words
+        elif path[at] in _BY_CONTRACT:
             words = _BY_CONTRACT[path[at]]
             spelled = words
         elif match := _SPELLED.fullmatch(path[at]):

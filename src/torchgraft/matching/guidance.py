@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from torchgraft.matching.flow import FlowOf
@@ -18,8 +19,10 @@ class Guidance:
 
     Attributes:
         mode: Which evidence may be used; see `match`.
+        fused: What a component of a name is fused from, where the name does not say: `{"fc1": "gate+up"}`.
         flow_of: Runs the model; `None` if there is none to run.
     """
 
     mode: Mode = "auto"
     flow_of: FlowOf | None = None
+    fused: Mapping[str, str] = field(default_factory=dict)

@@ -29,6 +29,7 @@ class Piece(Named):
         place: Which part it is.
         of: How many parts there are.
         word: What the part is called, such as `"q"`; empty for a whole tensor.
+        doubtful: Whether the parts may lie otherwise than in blocks of rows.
     """
 
     path: tuple[str, ...] = ()
@@ -40,6 +41,7 @@ class Piece(Named):
     place: int = 0
     of: int = 1
     word: str = ""
+    doubtful: bool = False
 
     @property
     def steps(self) -> tuple[Op, ...]:

@@ -27,6 +27,7 @@ from torchgraft.matching.structure_names import Vocabulary
 from torchgraft.matching.structure_order import order_of
 from torchgraft.matching.structure_ties import refuse_ties, tied_classes
 from torchgraft.matching.structure_turned import flattened, projections, with_square_projections
+from torchgraft.matching.structure_unspelled import refuse_unspelled
 
 __all__ = ["SHARE", "match_structure"]
 
@@ -45,7 +46,9 @@ def match_structure(
     Raises:
         AmbiguousMatchError: Layers of one shape could be exchanged and nothing tells which is which.
     """
-    ours, theirs = parts(sources, targets), parts(targets, sources)
+    ours, theirs = (
+        parts(side, other, guidance.fused) for side, other in ((sources, targets), (targets, sources))
+    )
     search = _Search(modules_of(ours), modules_of(theirs), guidance.flow_of)
     search.run()
     if guidance.mode == "order":
@@ -57,6 +60,7 @@ def match_structure(
     if len(pieces) + hanging < SHARE * min(len(ours), len(theirs)):
         return None
     refuse_ties(tied, search.around())
+    refuse_unspelled(*search.open())
     pairs = {pair.target: pair for pair in folded([*pieces.values()], theirs)}
     used = {source for pair in pairs.values() for source in pair.sources}
     return Matching(

@@ -41,6 +41,7 @@ def plan(
     rename: Renames | None = None,
     match: Mode = "auto",
     layouts: Mapping[str, str] | None = None,
+    fused: Mapping[str, str] | None = None,
     allow_fresh: str | Sequence[str] = (),
     in_mode: InMode = "repeat",
     source_labels: Sequence[str] | None = None,
@@ -60,6 +61,8 @@ def plan(
         layouts: How tensors of the checkpoint lie, where nothing tells: `{"proj": "IO"}` for a transposed
             `Linear`, `"HWIO"` for a convolution's kernel, `"OHWI"` for a flattened patch. The names are those
             after `rename`.
+        fused: What a layer is fused from, on either side, where its name does not say so, and in which order:
+            `{"fc1": "gate+up"}`.
         allow_fresh: What may stay as it is: `"head"`, `"stem"`, or patterns of tensor names such as
             `"aux.*"`. A head whose class count differs needs no declaration.
         in_mode: How a stem of other input channels is filled; see `torchgraft.adapting`.
@@ -82,6 +85,7 @@ def plan(
         rename=rename,
         mode=match,
         layouts=layouts,
+        fused=fused,
         repeated=(_repeated(source), {key for key, target in targets.items() if target.tied_to}),
         flow_of=lambda: _flow(model, example),
     )
@@ -113,6 +117,7 @@ def graft(
     rename: Renames | None = None,
     match: Mode = "auto",
     layouts: Mapping[str, str] | None = None,
+    fused: Mapping[str, str] | None = None,
     allow_fresh: str | Sequence[str] = (),
     in_mode: InMode = "repeat",
     source_labels: Sequence[str] | None = None,
@@ -133,6 +138,7 @@ def graft(
         rename=rename,
         match=match,
         layouts=layouts,
+        fused=fused,
         allow_fresh=allow_fresh,
         in_mode=in_mode,
         source_labels=source_labels,
