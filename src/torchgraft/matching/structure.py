@@ -84,6 +84,9 @@ class _Search:
         self._siblings = Siblings(ours)
         self._contents = contents(ours, theirs)
         self._same_architecture = same_architecture(ours, theirs)
+        self._settled: list[tuple[Module, Module]] = []
+        self._around: tuple[int, tuple[Around, Around]] | None = None
+        self._ran: tuple[int, Run] | None = None
 
     @cached_property
     def _flow(self) -> Flow | None:
@@ -98,6 +101,8 @@ class _Search:
         before = len(self.links)
         for link in links:
             self.links.append(link)
+            if link.source.is_matrix:
+                self._settled.append((link.source, link.target))
             self._known.learn(link.source, link.target)
         new = self.links[before:]
         gone = {id(module) for link in new for module in link[:2]}
@@ -138,7 +143,11 @@ class _Search:
                 yield from run.followers(mine, yours, self._siblings)
 
     def _run(self) -> Run | None:
-        return Run(self._flow, self._matrices(), self.around()[0]) if self._flow else None
+        if self._flow is None:
+            return None
+        if self._ran is None or self._ran[0] != len(self._settled):
+            self._ran = len(self._settled), Run(self._flow, self._settled, self.around()[0])
+        return self._ran[1]
 
     def _by_class(self, evidence: Evidence, *, matrices: bool, squeezed: bool) -> Iterator[Link]:
         around = self.around()
@@ -167,10 +176,9 @@ class _Search:
 
     def around(self) -> tuple[Around, Around]:
         """The settled layers in each container, on either side."""
-        return surroundings(self._matrices())
-
-    def _matrices(self) -> list[tuple[Module, Module]]:
-        return [(s, t) for s, t, _ in self.links if s.is_matrix]
+        if self._around is None or self._around[0] != len(self._settled):
+            self._around = len(self._settled), surroundings(self._settled)
+        return self._around[1]
 
 
 def _pieces(link: Link) -> Iterator[tuple[Piece, Piece, str]]:

@@ -9,7 +9,12 @@ from typing import Literal, TypeAlias
 
 from torchgraft.matching.structure_flow import Run
 from torchgraft.matching.structure_link import Link
-from torchgraft.matching.structure_names import Vocabulary, by_words, contradicts, relative_names
+from torchgraft.matching.structure_names import (
+    Vocabulary,
+    by_words,
+    contradicts,
+    relative_names,
+)
 from torchgraft.matching.structure_order import Order
 
 __all__ = ["EVIDENCE", "NORM_EVIDENCE", "Evidence", "align", "first_in_file", "untold"]
@@ -103,9 +108,10 @@ def _siblings(
         elif step == "sizes" and ours.kind == theirs.kind == "parallel":
             yield from ((i, j, "the only group of its size") for i, j in _by_size(mine, yours))
         elif step == "words":
-            yield from (
-                (i, j, f"{'.'.join(names[0][i])} ~ {'.'.join(names[1][j])}") for i, j in words.items()
-            )
+            for i, j in words.items():
+                alike, rival = likeness(*names, i, j)
+                said = f"{'.'.join(names[0][i])} ~ {'.'.join(names[1][j])}"
+                yield i, j, f"{said} (alike {alike:.2f}, the next {rival:.2f})"
         elif step == "flow" and run is not None:
             yield from run.pairs(ours, theirs)
 

@@ -155,7 +155,9 @@ class Run:
                 best, always = score, pairs
             elif score == best:
                 always &= pairs
-        yield from ((i, j, "beside the same layers when it runs") for i, j in sorted(always) if best)
+        for i, j in sorted(always) if best else ():
+            next_best = max((score for k, score in enumerate(table[i]) if k != j), default=0)
+            yield i, j, f"beside {table[i][j]} of the same layers when it runs, the next beside {next_best}"
 
     def _kin(self, parts: Sequence[Order]) -> list[tuple[set[int], str]]:
         """The settled layers that each part belongs with by its name, and on which side of them it is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from torchgraft.matching.naming import COUNTER
 from torchgraft.matching.pieces import Piece
@@ -14,7 +15,7 @@ Signature = tuple[tuple[str, tuple[int, ...]], ...]
 """A module's leaves with their shapes, sorted. A lone leaf's name says nothing, so it is ""."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Module:
     """A layer, as far as names and shapes tell.
 
@@ -46,6 +47,17 @@ class Module:
 
     def signature(self, *, squeezed: bool = False) -> Signature:
         """What must agree for two modules to be the same layer; `squeezed` ignores sizes of 1."""
+        return self._squeezed if squeezed else self._plain
+
+    @cached_property
+    def _plain(self) -> Signature:
+        return self._signature(squeezed=False)
+
+    @cached_property
+    def _squeezed(self) -> Signature:
+        return self._signature(squeezed=True)
+
+    def _signature(self, *, squeezed: bool) -> Signature:
         leaves = [(leaf, tensor) for leaf, tensor in self.leaves.items() if leaf != COUNTER]
         if not leaves:
             return ()
@@ -56,7 +68,7 @@ class Module:
             )
         )
 
-    @property
+    @cached_property
     def is_matrix(self) -> bool:
         """Whether it maps between two sizes, as a convolution does and a norm does not."""
         return any(sum(size != 1 for size in tensor.shape) > 1 for tensor in self.leaves.values())

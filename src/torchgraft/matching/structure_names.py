@@ -14,6 +14,7 @@ __all__ = [
     "by_words",
     "contradicts",
     "distinct_words",
+    "likeness",
     "relative_names",
     "same_word",
     "words_of",
@@ -81,10 +82,7 @@ def by_words(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]])
     they are only alike (`k` and `key`), every sibling must have found its partner, or none has.
     """
     one, other = distinct_words(ours), distinct_words(theirs)
-    table = [
-        [1.0 if name == candidate else _similar(a, b) for b, candidate in zip(other, theirs, strict=True)]
-        for a, name in zip(one, ours, strict=True)
-    ]
+    table = _likenesses(ours, theirs)
     found = []
     for i, row in enumerate(table):
         if not row:
@@ -104,6 +102,26 @@ def by_words(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]])
         rest = set(range(len(ours))) - {i for i, _ in found}, set(range(len(theirs))) - {j for _, j in found}
         return [*found, (rest[0].pop(), rest[1].pop())]
     return sure
+
+
+def likeness(
+    ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]], i: int, j: int
+) -> tuple[float, float]:
+    """How alike two of these names are, 0 to 1, and the best that either of them reaches with another."""
+    table = _likenesses(ours, theirs)
+    rivals = [
+        *(score for k, score in enumerate(table[i]) if k != j),
+        *(row[j] for k, row in enumerate(table) if k != i),
+    ]
+    return table[i][j], max(rivals, default=0.0)
+
+
+def _likenesses(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]]) -> list[list[float]]:
+    one, other = distinct_words(ours), distinct_words(theirs)
+    return [
+        [1.0 if name == candidate else _similar(a, b) for b, candidate in zip(other, theirs, strict=True)]
+        for a, name in zip(one, ours, strict=True)
+    ]
 
 
 def contradicts(ours: Sequence[tuple[str, ...]], theirs: Sequence[tuple[str, ...]]) -> bool:
