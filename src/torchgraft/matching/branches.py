@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from torchgraft.errors import AmbiguousMatchError
 from torchgraft.matching.guidance import Guidance
-from torchgraft.matching.leading import leading
+from torchgraft.matching.leading import chosen, leading
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.refusals import ambiguous, rename_hint
 from torchgraft.matching.result import Matching
@@ -108,6 +108,7 @@ def _chosen(found: _Found, sources: Sequence[Piece]) -> Matching:
         how=f"{taken.how}, {prefixes[index]!r} of the checkpoint",
         unmatched_sources=tuple(source.origin for source in sources if source.origin not in used),
         notes=(*taken.notes, *others),
+        doubts=(*taken.doubts, *([chosen(prefixes, index)] if len(prefixes) > 1 else [])),
     )
 
 
@@ -123,4 +124,5 @@ def _copied(found: _Found, sources: Sequence[Piece], targets: Sequence[Piece]) -
         unmatched_sources=tuple(source.origin for source in sources if source.origin not in used),
         unmatched_targets=tuple(target.origin for target in targets if target.origin not in pairs),
         notes=(*next(iter(found.values())).notes, *note),
+        doubts=next(iter(found.values())).doubts,
     )

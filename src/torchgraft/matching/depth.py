@@ -43,14 +43,14 @@ def match_depth(sources: Sequence[Piece], targets: Sequence[Piece], guidance: Gu
     ours = _stacks(modules_of(parts(sources, targets, guidance.fused)))
     theirs = _stacks(modules_of(parts(targets, sources, guidance.fused)))
     beyond: tuple[set[_Path], set[_Path]] = (set(), set())
-    notes = []
+    doubts = []
     for one, other in _partners(ours, theirs):
         size = min(len(one.blocks), len(other.blocks))
         for side, stack in enumerate((one, other)):
             beyond[side].update(stack.blocks[size:])
         counts = f"{one.name!r} has {len(one.blocks)} blocks, {other.name!r} of the model {len(other.blocks)}"
-        notes.append(f"{counts}: the first {size} are taken")
-    if not notes:
+        doubts.append(f"{counts}: the first {size} are taken")
+    if not doubts:
         return None
     shorter = _without(sources, beyond[0]), _without(targets, beyond[1])
     found = match_structure(*shorter, guidance)
@@ -63,7 +63,7 @@ def match_depth(sources: Sequence[Piece], targets: Sequence[Piece], guidance: Gu
         how=f"{found.how}, another depth",
         unmatched_sources=tuple(source.origin for source in sources if source.origin not in used),
         unmatched_targets=tuple(target.origin for target in targets if target.origin not in filled),
-        notes=(*found.notes, *notes),
+        doubts=(*found.doubts, *doubts),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-__all__ = ["leading"]
+__all__ = ["chosen", "leading"]
 
 _FOLLOWS = {"ema", "averaged", "swa", "shadow", "momentum", "student", "target", "k", "key"}
 """Words of the copy that is not taken. A student follows no one, but its teacher is what is evaluated."""
@@ -24,3 +24,9 @@ def leading(prefixes: Sequence[str]) -> int | None:
     shared = set.intersection(*words)
     follows = [bool((of - shared) & _FOLLOWS) for of in words]
     return follows.index(False) if follows.count(False) == 1 else None
+
+
+def chosen(prefixes: Sequence[str], index: int) -> str:
+    """The doubt that goes with the choice: nothing but words in names speaks for it."""
+    others = ", ".join(repr(prefix) for place, prefix in enumerate(prefixes) if place != index)
+    return f"{prefixes[index]!r} is taken and {others} is not, by what such copies are usually called"

@@ -64,6 +64,7 @@ class Matching:
         unmatched_sources: In file order.
         unmatched_targets: In state-dict order.
         notes: What else a reader should know, one line each.
+        doubts: What weak evidence alone decided (a policy, the place in a row), one line each.
     """
 
     how: str
@@ -71,3 +72,4 @@ class Matching:
     unmatched_sources: tuple[str, ...] = ()
     unmatched_targets: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()

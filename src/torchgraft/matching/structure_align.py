@@ -13,6 +13,7 @@ from torchgraft.matching.structure_names import (
     Vocabulary,
     by_words,
     contradicts,
+    likeness,
     relative_names,
 )
 from torchgraft.matching.structure_order import Order
