@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -14,9 +15,10 @@ from torchgraft.finetuning.requirements import require
 from torchgraft.model_info import Preprocessing
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
-__all__ = ["Prediction", "predict"]
+__all__ = ["Prediction", "predict", "prepared"]
 
 Asked: TypeAlias = Any
 """A path, a folder, a PIL image, an array (height, width[, channels]), or several of them."""
@@ -87,6 +89,20 @@ def predict(
         Prediction(name, tuple(labels[i] for i in places), tuple(shares), tuple(places))
         for name, shares, places in zip(asked.names, probabilities.tolist(), indices.tolist(), strict=True)
     ]
+
+
+def prepared(
+    model: nn.Module, images: Asked, *, preprocessing: Preprocessing | None = None, batch_size: int = 32
+) -> Iterator[torch.Tensor]:
+    """The inputs that `predict` gives to the model, batch by batch; arguments and errors as there."""
+    require("PIL")
+    from torchgraft.finetuning.batches import Inputs, batches
+    from torchgraft.finetuning.subject import preprocessing_of
+
+    asked = _images(images)
+    how = preprocessing_of(model, preprocessing)
+    for inputs, *_ in batches(Inputs(asked, how), batch_size=batch_size):
+        yield inputs
 
 
 def _images(asked: Asked) -> Images:
