@@ -143,6 +143,52 @@ def test_plan_as_json_and_saved(place, call):
     assert "The gate is open" in (place / "plan.html").read_text("utf-8")
 
 
+def test_plan_writes_a_script(place, call):
+    result = call("plan", MODEL, "tiny.pth", "--python", "convert.py", "--quiet")
+    assert result.exit_code == 0
+    namespace: dict[str, object] = {}
+    exec((place / "convert.py").read_text("utf-8"), namespace)
+    saved = torch.load("tiny.pth", weights_only=True)
+    made = namespace["convert"](saved)
+    assert all(torch.equal(made[name.removeprefix("module.")], tensor) for name, tensor in saved.items())
+    assert len(made) == len(saved)
+
+
+def test_restore_gives_the_names_back(place, call):
+    call("plan", MODEL, "tiny.pth", "--save", "plan.json")
+    call("graft", MODEL, "tiny.pth", "-o", "out/")
+    result = call("restore", "plan.json", "out", "-o", "back.pth", "--json")
+    assert json.loads(result.stdout) == {"saved": "back.pth", "tensors": 16, "notes": []}
+    saved, back = (torch.load(name, weights_only=True) for name in ("tiny.pth", "back.pth"))
+    assert list(back) == list(saved)
+    assert all(torch.equal(back[name], saved[name]) for name in saved)
+
+
+def test_restore_says_what_it_leaves_out(place, call):
+    call("plan", MODEL, "tiny.pth", "--num-classes", "3", "--save", "plan.json")
+    call("graft", MODEL, "tiny.pth", "--num-classes", "3", "-o", "out/")
+    result = call("restore", "plan.json", "out", "-o", "back.pth")
+    assert result.exit_code == 0, result.stderr
+    assert "note: left out: module.8.weight, module.8.bias (3 classes here" in result.stderr
+    whole = call("restore", "plan.json", "out", "-o", "back.pth", "--base", "tiny.pth")
+    assert "note: the checkpoint's own: module.8.weight, module.8.bias" in whole.stderr
+    assert len(torch.load("back.pth", weights_only=True)) == 16
+
+
+def test_layouts_are_said_by_name(place, call):
+    weights = torch.load("tiny.pth", weights_only=True)
+    weights["module.0.weight"] = weights["module.0.weight"].permute(2, 3, 1, 0).contiguous()
+    torch.save(weights, "turned.pth")
+    result = call(
+        "graft", MODEL, "turned.pth", "--rename", "module.=", "--layout", "0.weight=HWIO", "-o", "out.pth"
+    )
+    assert result.exit_code == 0, result.stderr
+    made = torch.load("out.pth", weights_only=True)
+    assert torch.equal(made["0.weight"], torch.load("tiny.pth", weights_only=True)["module.0.weight"])
+    assert call("plan", MODEL, "turned.pth", "--layout", "0.weight").exit_code == 2
+    assert call("plan", MODEL, "turned.pth", "--layout", "nowhere=IO").exit_code == 4
+
+
 def test_graft_gives_the_weights(place, call):
     result = call("graft", MODEL, "tiny.pth", "-o", "out/")
     assert result.exit_code == 0, result.stderr

@@ -26,6 +26,7 @@ CODES = {
     errors.SaveError: 8,
     errors.FetchError: 8,
     errors.MissingDependencyError: 9,
+    errors.VerificationError: 11,
 }
 
 

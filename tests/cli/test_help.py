@@ -5,7 +5,20 @@ import pytest
 
 from torchgraft.cli.failures import EXIT_CODES
 
-COMMANDS = ["inspect", "diff", "convert", "plan", "graft", "adapt", "finetune", "evaluate", "predict", "demo"]
+COMMANDS = [
+    "inspect",
+    "diff",
+    "convert",
+    "plan",
+    "graft",
+    "restore",
+    "check",
+    "adapt",
+    "finetune",
+    "evaluate",
+    "predict",
+    "demo",
+]
 
 
 def test_names_every_command_and_exit_code(call):

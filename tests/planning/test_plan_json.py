@@ -80,8 +80,10 @@ def first(**fields):
 
 
 DAMAGE = [
-    (lambda d: d.pop("torchgraft_plan"), "not a plan of version 1"),
-    (lambda d: d.update(torchgraft_plan=2), "'torchgraft_plan' is 2"),
+    (lambda d: d.pop("torchgraft_plan"), "not a plan of version 2 or older"),
+    (lambda d: d.update(torchgraft_plan=3), "'torchgraft_plan' is 3"),
+    (lambda d: d.update(torchgraft_plan=True), "'torchgraft_plan' is True"),
+    (lambda d: d.update(doubts=3), "damaged"),
     (lambda d: d.pop("model"), "damaged: 'model'"),
     (lambda d: d.update(targets=None), "damaged"),
     (lambda d: d.update(targets="abc"), "damaged"),

@@ -1,11 +1,20 @@
 import itertools
+import random
 import re
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from torchgraft.report.ranges import brace, collapse, ranged, ranged_shapes, sibling_key, skeleton
+from torchgraft.report.ranges import (
+    brace,
+    collapse,
+    ranged,
+    ranged_shapes,
+    sibling_key,
+    sibling_keys,
+    skeleton,
+)
 
 
 def expand(text: str) -> list[str]:
@@ -94,3 +103,24 @@ def test_collapse_keeps_the_order_of_first_appearance():
 )
 def test_ranged_shapes(shapes, text):
     assert ranged_shapes(shapes) == text
+
+
+def test_many_names_have_the_keys_that_each_has() -> None:
+    draw = random.Random(0)
+    for _ in range(300):
+        names = ["".join(draw.choices("a.0129x#\u0663\u00b2", k=draw.randrange(9))) for _ in range(8)]
+        assert list(sibling_keys(names)) == [sibling_key(name) for name in names]
+    assert list(sibling_keys(["a.1.b", "a\n.2.b"])) == [sibling_key("a.1.b"), sibling_key("a\n.2.b")]
+
+
+def test_numbers_are_whole_and_without_zeros_in_front() -> None:
+    plain = re.compile(r"(?<!\d)(?:0|[1-9]\d{0,8})(?!\d)")
+    draw = random.Random(0)
+    for _ in range(3000):
+        text = "".join(draw.choices("a.0019\u0663\u00b2x\n", k=draw.randrange(13)))
+        assert skeleton(text) == plain.sub("#", text)
+
+
+def test_ranges_of_many_names() -> None:
+    assert ranged([f"a.{n}.007.b{n + 1}" for n in range(1000)]) == "a.{0...999}.007.b{1...1000}"
+    assert ranged([f"\u00e4.{n}.007" for n in (1, 2, 3)]) == "\u00e4.{1...3}.007"

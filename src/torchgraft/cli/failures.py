@@ -23,6 +23,7 @@ EXIT_CODES = {
     8: "saving or downloading failed",
     9: "an optional package is missing",
     10: "the checkpoints differ (diff)",
+    11: "the model doesn't give what it should, or that can't be told (check)",
     130: "interrupted",
 }
 """What each exit code means."""
@@ -39,6 +40,7 @@ _CODE_OF: tuple[tuple[type[errors.TorchgraftError], int], ...] = (
     (errors.SaveError, 8),
     (errors.FetchError, 8),
     (errors.MissingDependencyError, 9),
+    (errors.VerificationError, 11),
 )
 
 

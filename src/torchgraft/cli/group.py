@@ -22,6 +22,8 @@ _COMMANDS = (
     "convert",
     "plan",
     "graft",
+    "restore",
+    "check",
     "adapt",
     "finetune",
     "evaluate",

@@ -33,8 +33,14 @@ def inspect(file: str, select: str | None, everything: bool, output: Output) -> 
     from torchgraft import checkpoint
     from torchgraft.report.terminal import checkpoint_view
 
-    opened = checkpoint.open(file, select=select)
-    gc.freeze()  # a large checkpoint's objects stay to the end: there is nothing to collect among them
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        opened = checkpoint.open(file, select=select)
+        gc.freeze()  # a large checkpoint's objects stay to the end: there is nothing to collect among them
+    finally:
+        if collecting:
+            gc.enable()
     output.result(checkpoint_view(opened, all=everything), lambda: _data(opened))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce, wraps
 from pathlib import Path
 from typing import Any, TypeVar
@@ -50,6 +50,23 @@ def _together(*decorators: Decorator[Any]) -> Decorator[Any]:
     return lambda command: reduce(lambda decorated, option: option(decorated), reversed(decorators), command)
 
 
+def _by_name(
+    example: str,
+) -> Callable[[click.Context, click.Parameter, Sequence[str]], dict[str, str]]:
+    """What makes a mapping of an option that is given several times as `NAME=LETTERS`, such as `example`."""
+
+    def mapping(_context: click.Context, option: click.Parameter, given: Sequence[str]) -> dict[str, str]:
+        found = {}
+        for text in given:
+            name, _, letters = text.rpartition("=")
+            if not name or not letters:
+                raise click.BadParameter(f"{text!r} is not {option.metavar}, such as {example}", param=option)
+            found[name] = letters
+        return found
+
+    return mapping
+
+
 select = click.option(
     "--select", metavar="PART", help="Which part of the file are the weights, when it holds several."
 )
@@ -88,6 +105,21 @@ matching_options = _together(
         help="Rename in the checkpoint first; re:PATTERN=NEW for a pattern. Repeatable.",
     ),
     click.option(
+        "--layout",
+        "layouts",
+        multiple=True,
+        metavar="NAME=LETTERS",
+        callback=_by_name("proj.weight=IO"),
+        help="How a tensor of the checkpoint lies, where nothing tells: IO, HWIO, OHWI, … Repeatable.",
+    ),
+    click.option(
+        "--fused",
+        multiple=True,
+        metavar="NAME=PARTS",
+        callback=_by_name("fc1=gate+up"),
+        help="What a layer is fused from, where its name does not say: fc1=gate+up. Repeatable.",
+    ),
+    click.option(
         "--allow-fresh",
         multiple=True,
         metavar="PATTERN",
@@ -98,7 +130,7 @@ matching_options = _together(
     ),
     click.option("--html", type=_FILE, help="Write the plan as an HTML page too."),
 )
-"""`classifier_options`, `select`, `match`, `rename`, `allow_fresh`, `source_labels`, `html`."""
+"""`classifier_options`, `select`, and what else `torchgraft.plan` takes, by its names; and `html`."""
 
 weights = _together(
     click.option(

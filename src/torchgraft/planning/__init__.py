@@ -3,5 +3,6 @@
 from torchgraft.planning.applying import GraftReport
 from torchgraft.planning.building import graft, plan
 from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry
+from torchgraft.planning.restoring import Restored
 
-__all__ = ["GraftReport", "Plan", "SourceEntry", "TargetEntry", "graft", "plan"]
+__all__ = ["GraftReport", "Plan", "Restored", "SourceEntry", "TargetEntry", "graft", "plan"]

@@ -106,6 +106,7 @@ def plan(
         targets=entries,
         sources=_source_entries(source, entries, matching, decider.refused),
         notes=(*matching.notes, *roles.notes),
+        doubts=matching.doubts,
         binding=Binding(model, source),
     )
 
@@ -172,9 +173,9 @@ def _repeated(source: Checkpoint) -> set[str]:
 
 
 def _flow(model: nn.Module, example: object) -> Flow:
-    order, feeds = parameter_flow(model, example) or ({}, {})
+    order, above, below = parameter_flow(model, example) or ({}, {}, {})
     classes = {path: type(module).__name__ for path, module in model.named_modules()}
-    return Flow(order, feeds, classes, lambda: patch_orders(model, example))
+    return Flow(order, above, below, classes, lambda: patch_orders(model, example))
 
 
 def _describe(source: Checkpoint) -> str:

@@ -27,6 +27,7 @@ def check_gate(plan: Plan) -> None:
     shown = "\n".join(f"    {entry.name} {list(entry.shape)}: {entry.why}" for entry in refused[:8])
     more = f"\n    … and {len(refused) - 8} more" if len(refused) > 8 else ""
     notes = "".join(f"\n    note: {note}" for note in plan.notes)
+    notes += "".join(f"\n    doubt: {doubt}" for doubt in plan.doubts)
     raise CoverageError(
         f"{len(refused)} of the model's {len(plan.targets)} tensors would stay untrained, "
         f"and nobody declared them as new\n{shown}{more}{notes}",

@@ -16,7 +16,9 @@ from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry, TargetStat
 
 __all__ = ["plan_from_json", "plan_to_json", "read_plan"]
 
-_VERSION = 1
+_VERSION = 2
+_READ = (1, _VERSION)
+"""The first version had no doubts, and no parts that are joined."""
 
 _TYPES = {"name": str, "dtype": str, "why": str, "buffer": bool, "declared": bool}
 
@@ -29,6 +31,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "checkpoint": plan.checkpoint,
         "match": plan.match,
         "notes": list(plan.notes),
+        "doubts": list(plan.doubts),
         "counts": plan.counts,
         "coverage": plan.coverage,
         "targets": [_entry_to_json(entry) for entry in plan.targets],
@@ -46,9 +49,10 @@ def plan_from_json(data: Mapping[str, Any], *, where: str | None = None) -> Plan
     Raises:
         TorchgraftError: It is no plan, or of another version, or damaged.
     """
-    if data.get("torchgraft_plan") != _VERSION:
+    version = data.get("torchgraft_plan")
+    if version not in _READ or isinstance(version, bool):
         raise TorchgraftError(
-            f"this is not a plan of version {_VERSION}: 'torchgraft_plan' is {data.get('torchgraft_plan')!r}",
+            f"this is not a plan of version {_VERSION} or older: 'torchgraft_plan' is {version!r}",
             where=where,
             hint="make it with `torchgraft plan MODEL CHECKPOINT --save plan.json`",
         )
@@ -58,6 +62,7 @@ def plan_from_json(data: Mapping[str, Any], *, where: str | None = None) -> Plan
             checkpoint=str(data["checkpoint"]),
             match=str(data["match"]),
             notes=tuple(map(str, data["notes"])),
+            doubts=tuple(map(str, data["doubts"] if version > 1 else ())),
             targets=tuple(
                 TargetEntry(**_entry_from_json(entry, get_args(TargetStatus))) for entry in data["targets"]
             ),

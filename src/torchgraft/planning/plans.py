@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from torchgraft.planning.applying import Binding, GraftReport
     from torchgraft.planning.building import Weights
+    from torchgraft.planning.restoring import Restored
 
 __all__ = ["Plan", "SourceEntry", "TargetEntry", "TargetStatus"]
 
@@ -98,6 +99,8 @@ class Plan:
         targets: One entry for each tensor of the model's state dict, in its order.
         sources: One entry for each tensor of the checkpoint, in its order.
         notes: What else a reader should know, one line each.
+        doubts: What was decided by weak evidence only (a policy, the place in a row), one line each: look at
+            these first.
     """
 
     model: str
@@ -106,6 +109,7 @@ class Plan:
     targets: tuple[TargetEntry, ...]
     sources: tuple[SourceEntry, ...]
     notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     binding: Binding | None = field(default=None, repr=False, compare=False)
 
     @property
@@ -163,6 +167,7 @@ class Plan:
             f"  unused: {entry.name}: {entry.why}" for entry in self.sources if entry.status == "unused"
         ]
         lines += [f"  note: {note}" for note in self.notes]
+        lines += [f"  doubt: {doubt}" for doubt in self.doubts]
         refused = len(self.undeclared)
         undeclared = "tensor is" if refused == 1 else "tensors are"
         lines.append(
@@ -196,6 +201,44 @@ class Plan:
         from torchgraft.planning.building import as_checkpoint
 
         return replace(self, binding=Binding(model, as_checkpoint(checkpoint)))
+
+    def restore(self, trained: Weights, *, base: Weights | None = None) -> Restored:
+        """The inverse of `apply`: the model's weights in the checkpoint's names, shapes, order and dtypes.
+
+        What was split is joined again, what was joined is split, transposed kernels are turned back. If
+        nothing was changed, every tensor that the plan used is the checkpoint's, bit for bit.
+
+        Args:
+            trained: The model, its state dict, or a file of it.
+            base: The checkpoint, for what the model does not hold: tensors that the plan did not use, rows
+                of classes that were not carried over. By default the one that the plan is bound to; with
+                none, such tensors are left out. Notes say which they are. A tensor is left out, too, where a
+                step can't be undone: an input layer whose new channels have been trained.
+
+        Returns:
+            A mapping from names to tensors, with `notes`.
+
+        Raises:
+            ModelError: These are not the model's weights, or two tensors that were filled from one hold
+                different values by now.
+            CheckpointError: A file can't be read, or `base` is another checkpoint.
+        """
+        from torchgraft.planning.building import as_checkpoint
+        from torchgraft.planning.restoring import restore
+
+        origin = self.binding.checkpoint if self.binding is not None else None
+        return restore(self, as_checkpoint(trained), origin if base is None else as_checkpoint(base))
+
+    def python(self) -> str:
+        """A Python module whose `convert(source)` does the same with a state dict and needs only PyTorch.
+
+        For a code base that should not depend on torchgraft. `convert` leaves dtypes as they are in the
+        checkpoint (`load_state_dict` casts); a tensor that keeps a part of the model's own is left out, and
+        the module says so.
+        """
+        from torchgraft.planning.script import script
+
+        return script(self)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a JSON file: everything but the model and the weights."""

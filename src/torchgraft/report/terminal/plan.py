@@ -58,6 +58,8 @@ class _PlanView:
             yield _table(unused, None, wide=options.max_width >= _WIDE)
         for note in plan.notes:
             yield Text(f"note: {clean(note, limit=2000)}", style="dim")
+        for doubt in plan.doubts:
+            yield Text(f"doubt: {clean(doubt, limit=2000)}", style="yellow")
         yield ""
         verdict, advice = gate_advice(plan)
         yield Text(f"{'✗' if advice else '✓'} {verdict}", style="bold red" if advice else "bold green")

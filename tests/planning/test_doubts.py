@@ -1,0 +1,73 @@
+"""What weak evidence decided is said as such, wherever a plan is shown or kept."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from rich.console import Console
+
+import torchgraft as tg
+from round_trips import Fused, Split, net, source, under
+from torchgraft.report.page import GraftSection, Page, write_html
+from torchgraft.report.terminal import plan_view
+
+
+@pytest.fixture
+def doubtful():
+    """Of two copies one is taken by what they are called."""
+    state = under("student.", source(net(), 1)) | under("teacher.", source(net(), 2))
+    return tg.plan(net(), state)
+
+
+def test_a_choice_among_copies_is_a_doubt(doubtful):
+    (doubt,) = doubtful.doubts
+    assert doubt.startswith("'teacher.' is taken and 'student.' is not")
+    assert all(entry.source.startswith("teacher.") for entry in doubtful)
+
+
+def test_it_is_shown_and_kept(doubtful, tmp_path):
+    line = f"doubt: {doubtful.doubts[0]}"
+    assert f"  {line}\n" in str(doubtful)
+    console = Console(width=300, record=True, file=(tmp_path / "shown.txt").open("w"))
+    console.print(plan_view(doubtful))
+    console.file.close()
+    assert line in console.export_text()
+    write_html(Page("title", "", (GraftSection(doubtful),), ()), tmp_path / "page.html")
+    assert "is taken and" in (tmp_path / "page.html").read_text("utf-8")
+    doubtful.save(tmp_path / "plan.json")
+    assert tg.Plan.load(tmp_path / "plan.json").doubts == doubtful.doubts
+
+
+def test_a_plan_of_the_first_version_has_none(doubtful):
+    data = doubtful.to_json()
+    del data["doubts"]
+    assert tg.Plan.from_json(data | {"torchgraft_plan": 1}).doubts == ()
+    with pytest.raises(tg.TorchgraftError, match="doubts"):
+        tg.Plan.from_json(data)
+
+
+@pytest.mark.parametrize("state", [lambda: source(net()), lambda: under("module.", source(net()))])
+def test_what_names_decide_is_no_doubt(state):
+    assert tg.plan(net(), state()).doubts == ()
+
+
+def test_what_structure_decides_alone_is_no_doubt():
+    assert tg.plan(Fused(), source(Split())).doubts == ()
+
+
+def test_blocks_of_another_depth_are_a_doubt():
+    deep = torch.nn.Sequential(
+        *[torch.nn.Sequential(torch.nn.Linear(4, 9), torch.nn.Linear(9, 4)) for _ in range(3)]
+    )
+    state = {
+        f"l.{i}.{name}": torch.rand(shape)
+        for i in range(2)
+        for name, shape in (
+            ("up.weight", (9, 4)),
+            ("up.bias", (9,)),
+            ("down.weight", (4, 9)),
+            ("down.bias", (4,)),
+        )
+    }
+    (doubt,) = tg.plan(deep, state, allow_fresh="2").doubts
+    assert doubt.endswith("the first 2 are taken")
