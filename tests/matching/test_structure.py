@@ -185,7 +185,7 @@ def test_of_a_model_of_another_depth_the_first_blocks_are_paired(ours, theirs):
         for i in range(both)
         for pair in [(f"l.{i}.c.weight", f"b{i}.conv.weight"), (f"l.{i}.n.weight", f"b{i}.norm.weight")]
     }
-    assert found.notes == (f"'l' has {ours} blocks, 'b' of the model {theirs}: the first {both} are taken",)
+    assert found.doubts == (f"'l' has {ours} blocks, 'b' of the model {theirs}: the first {both} are taken",)
     assert len(found.unmatched_sources) == 2 * (ours - both)
     assert len(found.unmatched_targets) == 2 * (theirs - both)
 

@@ -6,7 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -14,14 +14,27 @@ from torch import nn
 from torchgraft.anatomy.example_inputs import guesses
 from torchgraft.anatomy.undisturbed import undisturbed
 
-__all__ = ["parameter_flow"]
+__all__ = ["ParameterFlow", "parameter_flow"]
 
 _log = logging.getLogger(__name__)
 
 
-def parameter_flow(
-    model: nn.Module, example: object = None
-) -> tuple[dict[str, int], dict[str, frozenset[str]]] | None:
+class ParameterFlow(NamedTuple):
+    """How the parameters that an output depends on are used.
+
+    Attributes:
+        order: A number for each parameter that grows in the order of use.
+        above: For each of them those whose results flow into where it is used, with none in between: a set of
+            bits, in which bit k stands for the k-th parameter in `order`.
+        below: Those that its result flows into, likewise.
+    """
+
+    order: dict[str, int]
+    above: dict[str, int]
+    below: dict[str, int]
+
+
+def parameter_flow(model: nn.Module, example: object = None) -> ParameterFlow | None:
     """Run the model on the meta device, where nothing is computed, and read the graph of its parameters.
 
     Args:
@@ -29,8 +42,7 @@ def parameter_flow(
         example: An input it takes; guessed if not given.
 
     Returns:
-        For each parameter that an output depends on, a number that grows in the order of use, and the
-        parameters whose results flow into where it is used. `None` if the model takes no input tried.
+        What it shows; `None` if the model takes no input tried.
     """
     if isinstance(model, torch.jit.ScriptModule):
         return None
@@ -42,7 +54,7 @@ def parameter_flow(
     return None
 
 
-def _run(model: nn.Module, example: object) -> tuple[dict[str, int], dict[str, frozenset[str]]]:
+def _run(model: nn.Module, example: object) -> ParameterFlow:
     with undisturbed(model):
         shapes = {
             name: torch.empty_like(parameter, device="meta").requires_grad_(parameter.is_floating_point())
@@ -64,7 +76,7 @@ def _run(model: nn.Module, example: object) -> tuple[dict[str, int], dict[str, f
     return _read([t.grad_fn for t in _tensors(result) if t.grad_fn is not None], names)
 
 
-def _read(outputs: list[Any], names: Mapping[int, str]) -> tuple[dict[str, int], dict[str, frozenset[str]]]:
+def _read(outputs: list[Any], names: Mapping[int, str]) -> ParameterFlow:
     inputs: dict[Any, list[Any]] = {}
     users: dict[Any, list[Any]] = defaultdict(list)
     waiting = list(outputs)
@@ -76,18 +88,51 @@ def _read(outputs: list[Any], names: Mapping[int, str]) -> tuple[dict[str, int],
         for above in inputs[node]:
             users[above].append(node)
             waiting.append(above)
-    held = {node: names[id(node.variable)] for node in inputs if id(getattr(node, "variable", None)) in names}
-    used: dict[Any, set[str]] = defaultdict(set)
     order: dict[str, int] = {}
-    for leaf, name in held.items():
-        place = _first(_meetings(leaf, users, inputs))
-        used[place].add(name)
-        order[name] = place._sequence_nr()  # noqa: SLF001  # autograd's own count of operations; no other way
-    feeds = {name: frozenset[str]() for name in order}
-    for place, here in used.items():
-        found = frozenset(_above(place, inputs, used, held, here))
-        feeds.update((name, found) for name in here)
-    return order, feeds
+    here: dict[Any, int] = defaultdict(int)
+    place_of: dict[str, Any] = {}
+    for leaf in inputs:
+        name = names.get(id(getattr(leaf, "variable", None)))
+        if name is not None:
+            place = place_of[name] = _first(_meetings(leaf, users, inputs))
+            here[place] |= 1 << len(order)
+            order[name] = place._sequence_nr()  # noqa: SLF001  # autograd's own count of operations; no other way
+    nodes = _inputs_first(inputs, users)
+    above, below = _nearest(nodes, inputs, here), _nearest(nodes[::-1], users, here)
+    return ParameterFlow(
+        order,
+        {name: above[place] for name, place in place_of.items()},
+        {name: below[place] for name, place in place_of.items()},
+    )
+
+
+def _inputs_first(inputs: Mapping[Any, list[Any]], users: Mapping[Any, list[Any]]) -> list[Any]:
+    """The operations, each after all whose results it takes."""
+    missing = {node: len(above) for node, above in inputs.items()}
+    ready = [node for node, count in missing.items() if not count]
+    for node in ready:  # grows on the way
+        for user in users.get(node, ()):
+            missing[user] -= 1
+            if not missing[user]:
+                ready.append(user)
+    return ready
+
+
+def _nearest(nodes: list[Any], beside: Mapping[Any, list[Any]], here: Mapping[Any, int]) -> dict[Any, int]:
+    """For each operation the parameters used nearest on one side, as bits.
+
+    Args:
+        nodes: Each after its neighbours on that side.
+        beside: Those neighbours.
+        here: The parameters used at an operation.
+    """
+    found: dict[Any, int] = {}
+    for node in nodes:
+        bits = 0
+        for neighbour in beside.get(node, ()):
+            bits |= here.get(neighbour) or found[neighbour]
+        found[node] = bits
+    return found
 
 
 def _meetings(leaf: Any, users: Mapping[Any, list[Any]], inputs: Mapping[Any, list[Any]]) -> Iterator[Any]:
@@ -106,28 +151,6 @@ def _meetings(leaf: Any, users: Mapping[Any, list[Any]], inputs: Mapping[Any, li
 
 def _first(nodes: Iterator[Any]) -> Any:
     return min(nodes, key=lambda node: node._sequence_nr())  # noqa: SLF001
-
-
-def _above(
-    place: Any,
-    inputs: Mapping[Any, list[Any]],
-    used: Mapping[Any, set[str]],
-    held: Mapping[Any, str],
-    here: set[str],
-) -> Iterator[str]:
-    """The parameters used nearest above an operation."""
-    waiting, seen = list(inputs[place]), set(inputs[place])
-    while waiting:
-        node = waiting.pop()
-        if node in held:
-            continue
-        if node in used:
-            yield from used[node] - here
-            continue
-        for above in inputs[node]:
-            if above not in seen:
-                seen.add(above)
-                waiting.append(above)
 
 
 def _on_meta(value: object) -> Any:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import get_args
 
-from torchgraft.errors import AmbiguousMatchError, MatchError
+from torchgraft.errors import MatchError
 from torchgraft.matching.completing import completed
 from torchgraft.matching.exact import match_exact
 from torchgraft.matching.flow import Flow, FlowOf
@@ -99,19 +99,15 @@ def _laid(sources: Sequence[Named], names: Sequence[str], layouts: Mapping[str, 
 
 
 def _by_structure(ours: Sequence[Piece], theirs: Sequence[Piece], guidance: Guidance) -> Matching | None:
-    """The hypothesis that pairs most; the first of equals, and none is asked once nothing is left to pair."""
+    """The hypothesis that pairs most; the first of equals, and none is asked once nothing is left to pair.
+
+    A tie is a refusal even where a later hypothesis sees none: what it leaves out may be what ties.
+    """
     best: Matching | None = None
-    tie: AmbiguousMatchError | None = None
     for hypothesis in HYPOTHESES:
-        try:
-            found = hypothesis(ours, theirs, guidance)
-        except AmbiguousMatchError as error:
-            tie = tie or error
-            continue
+        found = hypothesis(ours, theirs, guidance)
         if found is not None and (best is None or len(found.pairs) > len(best.pairs)):
             best = found
         if best is not None and not (best.unmatched_sources and best.unmatched_targets):
             break
-    if tie is not None and (best is None or best.unmatched_targets):
-        raise tie
     return best

@@ -40,9 +40,16 @@ def match_branches(sources: Sequence[Piece], targets: Sequence[Piece], guidance:
         if len(matching.pairs) >= SHARE * len(targets)
     }
     if inside:
-        return _chosen(inside, sources)
+        return _chosen(inside | _beside(inside, sources, targets, guidance), sources)
     copies = _fitting(targets, len(sources), lambda branch: match_structure(sources, branch, guidance))
     return _copied(copies, sources, targets) if copies else None
+
+
+def _beside(inside: _Found, sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance) -> _Found:
+    """What is in no branch, if it fits as well: a network at the top, of which a branch is a copy."""
+    rest = [source for source in sources if not source.name.startswith(tuple(inside))]
+    fits = match_structure(rest, targets, guidance) if 2 * len(rest) >= len(targets) else None
+    return {} if fits is None or len(fits.pairs) < SHARE * len(targets) else {"": fits}
 
 
 def _fitting(pieces: Sequence[Piece], others: int, matched: _Try) -> _Found:
@@ -87,6 +94,8 @@ def _branches(pieces: Sequence[Piece], least: float) -> Iterator[tuple[str, list
 def _chosen(found: _Found, sources: Sequence[Piece]) -> Matching:
     prefixes = list(found)
     index = leading(prefixes) if len(prefixes) > 1 else 0
+    if "" in found:  # as where names are equal: what is at the top is the network, what is in a branch a copy
+        index = prefixes.index("")
     if index is None:
         one, other = (found[prefix].pairs[0] for prefix in prefixes[:2])
         hint = " or ".join(rename_hint({f"{prefix}": ""}) for prefix in prefixes[:2])
@@ -105,7 +114,7 @@ def _chosen(found: _Found, sources: Sequence[Piece]) -> Matching:
     ]
     return replace(
         taken,
-        how=f"{taken.how}, {prefixes[index]!r} of the checkpoint",
+        how=f"{taken.how}, {repr(prefixes[index]) if prefixes[index] else 'the top'} of the checkpoint",
         unmatched_sources=tuple(source.origin for source in sources if source.origin not in used),
         notes=(*taken.notes, *others),
         doubts=(*taken.doubts, *([chosen(prefixes, index)] if len(prefixes) > 1 else [])),

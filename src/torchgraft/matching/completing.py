@@ -82,7 +82,10 @@ def _with_the_head(
         pairs=tuple(pairs[t.origin] for t in targets if t.origin in pairs),
         unmatched_sources=(),
         unmatched_targets=(),
-        doubts=(*named.doubts, f"{one.main.origin} → {other.main.origin}: paired by place alone, as the last"),
+        doubts=(
+            *named.doubts,
+            f"{one.main.origin} → {other.main.origin}: paired by place alone, as the last",
+        ),
     )
 
 

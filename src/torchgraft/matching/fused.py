@@ -13,10 +13,10 @@ from dataclasses import replace
 from torchgraft.adapting import Block
 from torchgraft.matching.pieces import Piece
 
-__all__ = ["parts"]
+__all__ = ["parts", "without_key_biases"]
 
 _SPELLED = re.compile(
-    r"(?P<before>(?:.*(?<![a-z]))?w?)(?P<fused>query_key_value|key_value|qkv|kv|gate_up)(?![a-z])(?P<after>.*)",
+    r"(?P<before>(?:.*?(?<![a-z]))?w?)(?P<fused>query_key_value|key_value|qkv|kv|gate_up)(?![a-z])(?P<after>.*)",
     re.IGNORECASE | re.DOTALL,
 )
 _WORDS: dict[str, tuple[str, ...]] = {
@@ -29,6 +29,8 @@ _WORDS: dict[str, tuple[str, ...]] = {
 _BY_CONTRACT: dict[str, tuple[str, ...]] = {"in_proj": ("q", "k", "v"), "c_attn": ("q", "k", "v")}
 """Names that spell nothing out, but whose order is documented: by `torch.nn.MultiheadAttention`, by GPT-2."""
 
+
+_KEY = re.compile(r"(?:.*_)?w?(k|key)(_.*)?", re.IGNORECASE)
 
 _MIXED = "query_key_value"
 """ChatGLM's lies in three blocks, as the other forms do; BLOOM's, Falcon's and GPT-NeoX's go head by head."""
@@ -49,6 +51,20 @@ def parts(pieces: Sequence[Piece], others: Sequence[Piece], told: Mapping[str, s
         split = list(_split(piece, sizes, told))
         found += split if split and taken.isdisjoint(part.name for part in split) else [piece]
     return found
+
+
+def without_key_biases(fused: Sequence[Piece], others: Sequence[Piece]) -> list[Piece]:
+    """The pieces without the keys' part of fused biases, if no key of the other side has a bias.
+
+    Two layers of which only one has a bias would not be taken for the same. `folding` makes that part zeros.
+    """
+    leaves: dict[tuple[str, ...], set[str]] = defaultdict(set)
+    for piece in others:
+        leaves[piece.path].add(piece.leaf)
+    keys = [of for path, of in leaves.items() if path and _KEY.fullmatch(path[-1]) and "weight" in of]
+    if not keys or any("bias" in of for of in keys):
+        return list(fused)
+    return [piece for piece in fused if not (piece.of > 1 and piece.word == "k" and len(piece.shape) == 1)]
 
 
 def _split(

@@ -63,7 +63,7 @@ def match_prefixes(sources: Sequence[Piece], targets: Sequence[Piece], guidance:
 def _best(
     fits: Sequence[_Fit], sources: Sequence[Piece], targets: Sequence[Piece]
 ) -> tuple[_Fit, tuple[str, ...], tuple[str, ...]]:
-    """The fit that explains most, notes, doubts; of copies in the checkpoint one, of copies in the model all."""
+    """The fit that explains most, notes, doubts; of copies in the checkpoint one, in the model all."""
     best = max(fits, key=_score)
     equal = list({fit.found: fit for fit in fits if _score(fit) == _score(best)}.values())
     if len(equal) == 1:

@@ -11,7 +11,7 @@ from functools import cached_property
 
 from torchgraft.matching.flow import Flow, FlowOf
 from torchgraft.matching.folding import folded
-from torchgraft.matching.fused import parts
+from torchgraft.matching.fused import parts, without_key_biases
 from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
 from torchgraft.matching.result import Matching
@@ -22,6 +22,7 @@ from torchgraft.matching.structure_flow import Run
 from torchgraft.matching.structure_kin import Siblings
 from torchgraft.matching.structure_leftovers import same_architecture, same_block, stem_and_head
 from torchgraft.matching.structure_link import Link
+from torchgraft.matching.structure_maps import with_maps
 from torchgraft.matching.structure_modules import COUNTER, Module, by_signature, modules_of
 from torchgraft.matching.structure_names import Vocabulary
 from torchgraft.matching.structure_order import order_of
@@ -49,11 +50,11 @@ def match_structure(
     ours, theirs = (
         parts(side, other, guidance.fused) for side, other in ((sources, targets), (targets, sources))
     )
-    search = _Search(modules_of(ours), modules_of(theirs), guidance.flow_of)
+    search = _Search(modules_of(ours), modules_of(without_key_biases(theirs, ours)), guidance.flow_of)
     search.run()
     if guidance.mode == "order":
         search.run((*EVIDENCE, "order"))
-    links = with_square_projections(search.links)
+    links = with_maps(with_square_projections(search.links), search.flow, targets)
     pieces = {target.name: (source, target, why) for link in links for source, target, why in _pieces(link)}
     tied = tied_classes(*search.open(), search.around())
     hanging = sum(len(module.leaves) for ours, _ in tied for module in ours)
@@ -89,7 +90,8 @@ class _Search:
         self._ran: tuple[int, Run] | None = None
 
     @cached_property
-    def _flow(self) -> Flow | None:
+    def flow(self) -> Flow | None:
+        """How the model uses its tensors, if it can be asked."""
         return None if self._flow_of is None else self._flow_of()
 
     def open(self) -> tuple[list[Module], list[Module]]:
@@ -125,7 +127,7 @@ class _Search:
         if self._same_architecture:
             yield iter(list(same_block(*self._sides, self.around())))
         yield iter(list(projections(*self._sides)))
-        yield iter(list(flattened(*self._sides, self._flow.patches if self._flow else dict)))
+        yield iter(list(flattened(*self._sides, self.flow.patches if self.flow else dict)))
         yield iter(list(stem_and_head(*self._sides)))
 
     def _classes(self, *, matrices: bool, squeezed: bool) -> Iterator[tuple[list[Module], list[Module]]]:
@@ -143,10 +145,10 @@ class _Search:
                 yield from run.followers(mine, yours, self._siblings)
 
     def _run(self) -> Run | None:
-        if self._flow is None:
+        if self.flow is None:
             return None
         if self._ran is None or self._ran[0] != len(self._settled):
-            self._ran = len(self._settled), Run(self._flow, self._settled, self.around()[0])
+            self._ran = len(self._settled), Run(self.flow, self._settled, self.around()[0])
         return self._ran[1]
 
     def _by_class(self, evidence: Evidence, *, matrices: bool, squeezed: bool) -> Iterator[Link]:

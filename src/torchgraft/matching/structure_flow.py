@@ -8,11 +8,11 @@ or that feeds them.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 
-from torchgraft.matching.flow import Flow
+from torchgraft.matching.flow import Flow, places
 from torchgraft.matching.structure_containers import Around
 from torchgraft.matching.structure_kin import Siblings
 from torchgraft.matching.structure_link import Link
@@ -40,6 +40,7 @@ class Run:
     """
 
     def __init__(self, flow: Flow, settled: Sequence[tuple[Module, Module]], around: Around) -> None:
+        self._flow = flow
         self._order = flow.order
         self._classes = flow.classes
         self._around = around
@@ -47,44 +48,41 @@ class Run:
         for container in around:
             if container:
                 self._children[container[:-1]].append(container)
-        self._feeds = flow.feeds
         self._number_of = {id(source): place for place, (source, _) in enumerate(settled)}
-        self._numbers: dict[str, set[int]] = defaultdict(set)
-        numbers = self._numbers
-        for place, (_, target) in enumerate(settled):
-            for leaf in target.leaves.values():
-                numbers[leaf.origin].add(place)
-        self._above: dict[str, set[int]] = defaultdict(set)
-        self._below: dict[str, set[int]] = defaultdict(set)
-        for name, feeding in flow.feeds.items():
-            for other in feeding:
-                self._above[name] |= numbers.get(other, set())
-                self._below[other] |= numbers.get(name, set())
+        self._names = [
+            [leaf.origin for leaf in target.leaves.values() if leaf.origin in flow.order]
+            for _, target in settled
+        ]
+        self._bits = [[flow.bits[name] for name in names] for names in self._names]
+
+    def _bits_of(self, module: Module) -> list[int]:
+        bits = self._flow.bits
+        return [bits[leaf.origin] for leaf in module.leaves.values() if leaf.origin in bits]
 
     def followers(
         self, ours: Sequence[Module], theirs: Sequence[Module], siblings: Siblings
     ) -> Iterator[Link]:
         """Pairs of modules that alone stand beside the same settled layer: by name, and when it runs."""
         mine: dict[int, list[Module]] = defaultdict(list)
-        yours: dict[int, list[Module]] = defaultdict(list)
         for module in ours:
             owner = siblings.after(module)
             if owner is not None and id(owner) in self._number_of:
                 mine[self._number_of[id(owner)]].append(module)
+        holders: dict[int, list[Module]] = defaultdict(list)
         for module in theirs:
-            for place in self._fed_by(module):
-                yours[place].append(module)
-        for place in mine.keys() & yours.keys():
-            if len(mine[place]) == len(yours[place]) == 1:
-                yield Link(mine[place][0], yours[place][0], "follows the same layer")
-
-    def _fed_by(self, module: Module) -> set[int]:
-        return {
-            place
-            for leaf in module.leaves.values()
-            for other in self._feeds.get(leaf.origin, ())
-            for place in self._numbers.get(other, ())
-        }
+            for bit in self._bits_of(module):
+                holders[bit].append(module)
+        unpaired = sum(1 << bit for bit in holders)
+        found = []
+        for place, followers in mine.items():
+            fed = 0
+            for name in self._names[place]:
+                fed |= self._flow.below[name]
+            alone = _only(fed & unpaired, holders)
+            if alone is not None and len(followers) == 1:
+                found.append((followers[0], alone))
+        claims = Counter(id(target) for _, target in found)
+        yield from (Link(*pair, "follows the same layer") for pair in found if claims[id(pair[1])] == 1)
 
     def pairs(self, ours: Order, theirs: Order) -> Iterator[tuple[int, int, str]]:
         """Indices of the parts of two orders that belong together, and why."""
@@ -133,19 +131,13 @@ class Run:
         if len(ours) > _MOST:
             return
         kin = self._kin(ours)
-        above, below = (
-            [
-                set().union(
-                    *(side[leaf.origin] for module in part.modules for leaf in module.leaves.values())
-                )
-                for part in theirs
-            ]
-            for side in (self._above, self._below)
-        )
+        ends = [self._beside(part) for part in theirs]
         table = [
-            [len(mine & up) * (side != "before") + len(mine & down) * (side != "after") for up, down in ends]
+            [
+                self._count(mine, up) * (side != "before") + self._count(mine, down) * (side != "after")
+                for up, down in ends
+            ]
             for mine, side in kin
-            for ends in [list(zip(above, below, strict=True))]
         ]
         best, always = 0, set[tuple[int, int]]()
         for turn in permutations(range(len(theirs))):
@@ -158,6 +150,19 @@ class Run:
         for i, j in sorted(always) if best else ():
             next_best = max((score for k, score in enumerate(table[i]) if k != j), default=0)
             yield i, j, f"beside {table[i][j]} of the same layers when it runs, the next beside {next_best}"
+
+    def _beside(self, part: Order) -> tuple[int, int]:
+        """The tensors whose results it takes, and those that take its result, as bits."""
+        above = below = 0
+        for module in part.modules:
+            for leaf in module.leaves.values():
+                above |= self._flow.above.get(leaf.origin, 0)
+                below |= self._flow.below.get(leaf.origin, 0)
+        return above, below
+
+    def _count(self, settled: set[int], bits: int) -> int:
+        """How many of these settled layers are among them."""
+        return sum(any(bits >> bit & 1 for bit in self._bits[place]) for place in settled)
 
     def _kin(self, parts: Sequence[Order]) -> list[tuple[set[int], str]]:
         """The settled layers that each part belongs with by its name, and on which side of them it is."""
@@ -178,6 +183,17 @@ class Run:
             side = next((_SIDES[word] for word in words if word in _SIDES), "")
             found.append((kin, side))
         return found
+
+
+def _only(bits: int, holders: Mapping[int, Sequence[Module]]) -> Module | None:
+    """The one module that all these bits are of."""
+    found: Module | None = None
+    for bit in places(bits):
+        for module in holders[bit]:
+            if found is not None and module is not found:
+                return None
+            found = module
+    return found
 
 
 def _share(words: set[str], others: set[str]) -> bool:
