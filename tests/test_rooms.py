@@ -19,6 +19,7 @@ ROOMS = [
     "cli",
     "demo",
     "report",
+    "verifying",
     "finetuning",
     "zoo",
     "saving",

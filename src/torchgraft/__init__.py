@@ -28,12 +28,14 @@ if TYPE_CHECKING:
         UnknownFormatError,
         UnknownModelError,
         UnsafeCheckpointError,
+        VerificationError,
     )
     from torchgraft.finetuning import evaluate, finetune, predict
     from torchgraft.model_info import ModelInfo, Preprocessing, describe, info_of
     from torchgraft.planning import Plan, graft, plan
     from torchgraft.saving import convert, save
     from torchgraft.tensors import TensorRef
+    from torchgraft.verifying import StatisticsCheck, Verification, check_statistics, verify
     from torchgraft.zoo import create_model, load
 
 __version__ = "0.1.0"
@@ -44,8 +46,11 @@ _HOME = {
     "ModelInfo": "model_info",
     "Plan": "planning",
     "Preprocessing": "model_info",
+    "StatisticsCheck": "verifying",
     "TensorRef": "tensors",
+    "Verification": "verifying",
     "adapt": "anatomy",
+    "check_statistics": "verifying",
     "convert": "saving",
     "create_model": "zoo",
     "describe": "model_info",
@@ -60,6 +65,7 @@ _HOME = {
     "plan": "planning",
     "predict": "finetuning",
     "save": "saving",
+    "verify": "verifying",
     "AdaptError": "errors",
     "AmbiguousMatchError": "errors",
     "AnatomyError": "errors",
@@ -78,6 +84,7 @@ _HOME = {
     "UnknownFormatError": "errors",
     "UnknownModelError": "errors",
     "UnsafeCheckpointError": "errors",
+    "VerificationError": "errors",
 }
 """Which room a public name lives in: a name is imported when it is first used, so that
 `import torchgraft` brings in neither PyTorch nor anything else."""
@@ -101,14 +108,18 @@ __all__ = [
     "Plan",
     "Preprocessing",
     "SaveError",
+    "StatisticsCheck",
     "TensorRef",
     "TorchgraftError",
     "TrainingError",
     "UnknownFormatError",
     "UnknownModelError",
     "UnsafeCheckpointError",
+    "Verification",
+    "VerificationError",
     "__version__",
     "adapt",
+    "check_statistics",
     "convert",
     "create_model",
     "describe",
@@ -123,6 +134,7 @@ __all__ = [
     "plan",
     "predict",
     "save",
+    "verify",
 ]
 
 

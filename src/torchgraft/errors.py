@@ -14,9 +14,10 @@ TorchgraftError
 ├── ModelError                 the model can't be built
 │   └── UnknownModelError        no such name; the nearest are listed
 ├── FetchError                 a download failed or brought the wrong bytes
-├── DataError                  images or labels can't be used
+├── DataError                  images, labels or inputs can't be used
 ├── TrainingError              training can't go on
 ├── SaveError                  nothing was written; what was there before still is
+├── VerificationError          outputs or statistics are not what they should be; an AssertionError too
 └── MissingDependencyError     an optional package is absent
 """
 
@@ -41,6 +42,7 @@ __all__ = [
     "UnknownFormatError",
     "UnknownModelError",
     "UnsafeCheckpointError",
+    "VerificationError",
 ]
 
 
@@ -131,7 +133,7 @@ class FetchError(TorchgraftError):
 
 
 class DataError(TorchgraftError):
-    """Images or labels can't be used."""
+    """Images, labels or inputs can't be used."""
 
 
 class TrainingError(TorchgraftError):
@@ -140,6 +142,10 @@ class TrainingError(TorchgraftError):
 
 class SaveError(TorchgraftError):
     """Saving failed: nothing was written, and what was there before still is."""
+
+
+class VerificationError(TorchgraftError, AssertionError):
+    """A model's outputs or statistics are not what they should be; raised by `.check()` alone."""
 
 
 class MissingDependencyError(TorchgraftError):
