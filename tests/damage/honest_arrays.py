@@ -107,6 +107,24 @@ def _keras(method: int) -> Honest:
     return Honest(parts, partial(packed, method=method), checked=("x",))
 
 
+def _keras_shards() -> Honest:
+    """`dense` in the first file, `dense_1` in both."""
+    names = [f"x_{number:05}.weights.h5" for number in range(2)]
+    kept = [
+        {"dense/vars/0": np.ones((2, 3), "f4"), "dense_1/vars/0": np.ones((3, 4), "f4")},
+        {"dense_1/vars/1": np.arange(4, dtype="f4")},
+    ]
+
+    def write(arrays: dict[str, Any], file: h5py.File) -> None:
+        for path, array in arrays.items():
+            file[f"layers/{path}"] = array
+
+    places = {"/layers/dense/vars": names[0], "/layers/dense_1/vars": names}
+    index = {"metadata": {"total_size": 1}, "weight_map": places}
+    files = {name: _h5(partial(write, arrays)) for name, arrays in zip(names, kept, strict=True)}
+    return Honest({"x.weights.json": json.dumps(index).encode(), **files}, opens="x.weights.json")
+
+
 ARRAYS: dict[str, Callable[[], Honest]] = {
     "npy 1": lambda: _npy((1, 0), np.arange(6, dtype="f4").reshape(2, 3)),
     "npy 2": lambda: _npy((2, 0), np.asfortranarray(np.arange(6, dtype=">i8").reshape(2, 3))),
@@ -115,6 +133,7 @@ ARRAYS: dict[str, Callable[[], Honest]] = {
     "deflated npz": lambda: archive(_npz(), ZIP_DEFLATED),
     "Keras h5": lambda: one_file(_h5(_old_keras)),
     "Keras weights.h5": lambda: one_file(_h5(_new_keras, "latest")),
+    "Keras shards": _keras_shards,
     "keras": lambda: _keras(ZIP_STORED),
     "deflated keras": lambda: _keras(ZIP_DEFLATED),
     "HDF5": lambda: one_file(_h5(_packed)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import gguf
 import numpy as np
@@ -58,9 +59,24 @@ def _gguf(path: Path) -> None:
     writer.close()
 
 
+def _gguf_split() -> Honest:
+    with TemporaryDirectory() as folder:
+        writer = gguf.GGUFWriter(Path(folder) / "x.gguf", "llama", split_max_tensors=1)
+        writer.add_block_count(2)
+        for name in ("w", "v"):
+            writer.add_tensor(name, np.arange(6, dtype="f4").reshape(2, 3))
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+        writer.close()
+        parts = {path.name: path.read_bytes() for path in sorted(Path(folder).iterdir())}
+    return Honest(parts, opens=next(iter(parts)))
+
+
 GRAPHS: dict[str, Callable[[], Honest]] = {
     "ONNX": lambda: _onnx("raw"),
     "ONNX typed": lambda: _onnx("typed"),
     "ONNX external": lambda: _onnx("external"),
     "GGUF": lambda: one_file(written(_gguf)),
+    "split GGUF": _gguf_split,
 }

@@ -14,12 +14,18 @@ from torchgraft.formats.archives.zip_directory import read_directory
 from torchgraft.storage.local import MappedFile
 
 Edit = Callable[[bytearray, int, int], None]
-"""Changes an archive: its bytes, and where the second local header and the second directory record are."""
+"""Changes an archive: its bytes, and where an entry's local header and its directory record are."""
 
 
 @pytest.fixture
 def archive(pack: Callable[..., Path]) -> Path:
     return pack(b"\x80\x02}.", {"0": b"12345678", "1": b"abcdefgh"})
+
+
+@pytest.fixture(params=[2, 60], ids=["two storages", "sixty storages"])
+def lying(request: pytest.FixtureRequest, pack: Callable[..., Path]) -> Path:
+    """Records of many names of one length are read together, others one by one."""
+    return pack(b"\x80\x02}.", {f"{number:02}": b"12345678" for number in range(request.param)})
 
 
 def put(place: int, layout: str, value: int) -> Edit:
@@ -58,14 +64,15 @@ def test_the_archive_before_it_is_changed(archive: Path) -> None:
         pytest.param(put(1046, "<B", 0xFF), id="name that is no text"),
     ],
 )
-def test_contradictions_are_refused(edit: Edit, archive: Path) -> None:
-    data = bytearray(archive.read_bytes())
-    local = data.index(b"PK\x03\x04", 4)
-    central = data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 4)
+@pytest.mark.parametrize("name", [b"version", b"data/01"], ids=["of the second", "of the fourth"])
+def test_contradictions_are_refused(name: bytes, edit: Edit, lying: Path) -> None:
+    data = bytearray(lying.read_bytes())
+    local = data.rindex(b"PK\x03\x04", 0, data.index(b"made/" + name))
+    central = data.rindex(b"PK\x01\x02", 0, data.rindex(b"made/" + name))
     edit(data, local, central)
-    archive.write_bytes(data)
+    lying.write_bytes(data)
     with pytest.raises(CheckpointError, match=r"made\.pth"):
-        read_container(archive)
+        read_container(lying)
 
 
 @pytest.mark.filterwarnings("ignore:Duplicate name")

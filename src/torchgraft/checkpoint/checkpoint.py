@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,9 +54,11 @@ class Checkpoint(Mapping[str, TensorRef]):
         container: Container | None = None,
         name: str | None = None,
     ) -> None:
-        self._tensors = {
-            key: ref if ref.name == key else replace(ref, name=key) for key, ref in tensors.items()
-        }
+        self._tensors = dict(tensors)
+        if list(map(attrgetter("name"), tensors.values())) != list(tensors):
+            for key, ref in tensors.items():
+                if ref.name != key:
+                    self._tensors[key] = replace(ref, name=key)
         self.name = name or (str(path) if path else "weights in memory")
         self.path = path
         self.format = format

@@ -63,7 +63,7 @@ class _Writer:
     def _dict(self, node: dict[object, object], depth: int) -> object:
         shown = node
         if id(node) in self._owned:
-            if all(isinstance(value, TensorRef) for value in node.values()):
+            if all(issubclass(kind, TensorRef) for kind in set(map(type, node.values()))):
                 return f"{len(node)} tensors"
             if all(isinstance(value, dict) for value in node.values()):
                 return f"tensors in {len(node)} groups"

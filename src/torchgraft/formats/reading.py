@@ -135,10 +135,12 @@ def _read_file(file: ByteFile) -> Container:
 
 def _read_zip(file: ByteFile) -> Container:
     entries = read_directory(file)
-    if alike := identify_zip(entries):
+    # Storages have a number for a name, may be 100,000, and tell nothing.
+    telling = dict.fromkeys(name for name in entries if not ("0" <= name[-1:] <= "9" and "/data/" in name))
+    if alike := identify_zip(telling):
         raise UnknownFormatError(f"this is {alike[0]}", where=file.name, hint=alike[1])
     for known in ZIP_FORMATS:
-        if known.recognise(entries):
+        if known.recognise(telling):
             return known.read(file, entries)
     raise UnknownFormatError(
         "this is a zip archive without weights that are known", where=file.name, hint="look inside it"

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from math import prod
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from torchgraft.report.quantities import plural
-from torchgraft.report.ranges import collapse, ranged, ranged_shapes, sibling_key, split_leaf
+from torchgraft.report.ranges import collapse, grouped, ranged, ranged_shapes, sibling_keys, split_leaf
 from torchgraft.report.safe_text import clean
 from torchgraft.tensors import DTYPE_BITS
 
@@ -50,9 +52,15 @@ def tensor_rows(refs: Iterable[TensorRef], *, all: bool = False) -> list[TensorR
     """The tensors in file order, numbered siblings of one dtype together unless `all`."""
     if all:
         return [_row([ref]) for ref in refs]
-    siblings = collapse(
-        list(refs), lambda ref: (sibling_key(ref.name), len(ref.shape), ref.dtype, ref.layout)
-    )
+    rows = list(refs)
+    told_by: list[Sequence[Hashable]] = [
+        sibling_keys(list(map(attrgetter("name"), rows))),
+        list(map(len, map(attrgetter("shape"), rows))),
+        list(map(attrgetter("dtype"), rows)),
+        list(map(attrgetter("layout"), rows)),
+    ]
+    differing = [column for column in told_by if len(set(column)) > 1]
+    siblings = grouped(rows, zip(*differing, strict=True)) if differing else [tuple(rows)] if rows else []
     if len(siblings) == 1:
         return [_row(siblings[0])]
     merged = collapse(
@@ -67,13 +75,14 @@ def dtype_totals(refs: Iterable[TensorRef]) -> list[DtypeTotal]:
     totals = []
     for group in collapse(list(refs), attrgetter("dtype")):
         dtype = group[0].dtype
-        sizes = list(map(prod, map(attrgetter("shape"), group)))
-        stored = {
-            ref.name if alias is None else alias: size
-            for ref, alias, size in zip(group, map(attrgetter("alias"), group), sizes, strict=True)
-        }
-        nbytes = sum(size * DTYPE_BITS[dtype] // 8 for size in stored.values())
-        totals.append(DtypeTotal(dtype, len(group), sum(sizes), nbytes))
+        aliases = list(map(attrgetter("alias"), group))
+        once: Iterable[TensorRef] = group
+        if len(set(aliases)) < len(group):  # some are tied; those without an alias are not
+            once = {
+                ref.name if alias is None else alias: ref for ref, alias in zip(group, aliases, strict=True)
+            }.values()
+        nbytes = sum(prod(shape) * DTYPE_BITS[dtype] // 8 * many for shape, many in _shapes(once).items())
+        totals.append(DtypeTotal(dtype, len(group), _numel(group), nbytes))
     return sorted(totals, key=lambda total: -total.nbytes)
 
 
@@ -87,17 +96,31 @@ def highlights(metadata: Mapping[str, object]) -> list[tuple[str, str]]:
 
 
 def _row(refs: Sequence[TensorRef]) -> TensorRow:
-    modules, leaves = zip(*map(split_leaf, map(attrgetter("name"), refs)), strict=True)
-    distinct = list(dict.fromkeys(leaves))
-    leaf = distinct[0] if len(distinct) == 1 else "{" + ", ".join(distinct) + "}"
+    names = list(map(attrgetter("name"), refs))
+    module, leaf = split_leaf(names[0])
+    if module and all(map(str.endswith, names, repeat(f".{leaf}"))):
+        shown = ranged(names)
+    else:
+        modules, leaves = zip(*map(split_leaf, names), strict=True)
+        distinct = list(dict.fromkeys(leaves))
+        leaf = distinct[0] if len(distinct) == 1 else "{" + ", ".join(distinct) + "}"
+        shown = ranged(list(dict.fromkeys(modules))) + leaf
     return TensorRow(
-        name=clean(ranged(list(dict.fromkeys(modules))) + leaf),
-        shape=ranged_shapes([ref.shape for ref in refs]),
+        name=clean(shown),
+        shape=ranged_shapes(list(_shapes(refs))),
         dtype=refs[0].dtype,
         tensors=len(refs),
-        numel=sum(map(prod, map(attrgetter("shape"), refs))),
+        numel=_numel(refs),
         layout=clean(refs[0].layout),
     )
+
+
+def _shapes(refs: Iterable[TensorRef]) -> Counter[tuple[int, ...]]:
+    return Counter(map(attrgetter("shape"), refs))
+
+
+def _numel(refs: Iterable[TensorRef]) -> int:
+    return sum(prod(shape) * many for shape, many in _shapes(refs).items())
 
 
 def _summary(value: object) -> str:

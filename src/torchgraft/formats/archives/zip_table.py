@@ -6,8 +6,6 @@ are written alike, as `torch.save` and NumPy write them, are read and checked ma
 
 from __future__ import annotations
 
-import re
-import sys
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -15,21 +13,19 @@ from itertools import chain, islice
 from operator import add, le, lt, sub
 
 from torchgraft.errors import UnsafeCheckpointError
+from torchgraft.formats.archives.alike_records import column, next_alike
 from torchgraft.formats.archives.zip_entry import LOCAL_SIZE, Entry
 from torchgraft.storage.byte_file import ByteFile, is_verified
 from torchgraft.storage.far_range import is_far
 
-__all__ = ["CENTRAL_SIZE", "ZipTable"]
-
-CENTRAL_SIZE = 46
-"""Length of a directory record without its name and what follows that."""
+__all__ = ["ZipTable"]
 
 _AT_ONCE = 1024
 _SIZES_FOLLOW = 0x8
 _ENCRYPTED = 0x1
 _TOO_LARGE = 0xFFFFFFFF
-_PLAIN = re.compile(rb"(PK\x01\x02.{42})([!-~]{1,255})(?=PK\x01\x02)|(PK\x01\x02)", re.DOTALL)
-"""A record with a short ASCII name that another one follows; or the beginning of one that is otherwise."""
+_NEAR = 1024
+"""Bytes from one entry to the next, on average, up to which what lies between is read too."""
 
 
 class ZipTable(Mapping[str, Entry]):
@@ -67,9 +63,24 @@ class ZipTable(Mapping[str, Entry]):
     def __len__(self) -> int:
         return len(self._numbers)
 
+    def number(self, name: str) -> int:
+        """The entry's number in the directory. Raises `KeyError`."""
+        return self._numbers[name]
+
+    def in_a_row(self, names: Sequence[str]) -> range | None:
+        """The numbers of these entries if they follow one another, one for each name."""
+        first = self._numbers.get(names[0])
+        if first is None or self.names[first : first + len(names)] != names:
+            return None
+        return range(first, first + len(names))
+
     def sizes(self, names: Sequence[str]) -> list[int]:
         """How many bytes those entries have. Raises `KeyError`."""
         return list(map(self._sizes.__getitem__, map(self._numbers.__getitem__, names)))
+
+    def sizes_of(self, numbers: range) -> list[int]:
+        """The same of entries in a row."""
+        return self._sizes[numbers.start : numbers.stop].tolist()
 
     def add(
         self, name: str, header: int, header_size: int, stored: int, size: int, crc: int, *, deflated: bool
@@ -89,36 +100,32 @@ class ZipTable(Mapping[str, Entry]):
 
         Those that are not are left to be read one by one. There are to be `most` in all.
         """
-        found = _PLAIN.findall(directory, at, at + _AT_ONCE * (CENTRAL_SIZE + 16))
-        if not directory.startswith(b"PK\x01\x02", at) or not found or found[0][2]:
+        found = next_alike(directory, at)
+        if found is None:
             return at
-        fixed, raw_names, others = zip(*found, strict=True)
-        count = next((number for number, other in enumerate(others) if other), len(others))
-        block = b"".join(fixed[:count])
-        lengths = list(map(len, raw_names[:count]))
-        stored = _column(block, CENTRAL_SIZE, 20, "I")
-        headers = _column(block, CENTRAL_SIZE, 42, "I")
+        block, width, names, lengths, end = found
+        stored, headers = column(block, width, 20, "I"), column(block, width, 42, "I")
         plain = (
-            not any(flags & _ENCRYPTED for flags in set(block[8::CENTRAL_SIZE]))
-            and not any(_column(block, CENTRAL_SIZE, 10, "H"))
-            and not any(block[30::CENTRAL_SIZE])  # nothing after the name, on the first volume
-            and not any(block[31::CENTRAL_SIZE])
-            and not any(_column(block, CENTRAL_SIZE, 32, "I"))
-            and _column(block, CENTRAL_SIZE, 24, "I") == stored
-            and _column(block, CENTRAL_SIZE, 28, "H") == lengths
+            not any(flags & _ENCRYPTED for flags in set(block[8::width]))
+            and not any(column(block, width, 10, "H"))
+            and not any(block[30::width])  # nothing after the name, on the first volume
+            and not any(block[31::width])
+            and not any(column(block, width, 32, "I"))
+            and column(block, width, 24, "I") == stored
+            and column(block, width, 28, "H") == lengths
             and _TOO_LARGE not in stored
             and _TOO_LARGE not in headers
             and max(map(add, headers, stored)) + LOCAL_SIZE + max(lengths) <= self._file.size
         )
-        if not plain or len(self.names) + count > most:
+        if not plain or len(self.names) + len(lengths) > most:
             return at
-        self.names += b" ".join(raw_names[:count]).decode("ascii").split(" ")
+        self.names += names.decode("ascii").split(" ")
         self._headers.extend(headers)
         self._header_sizes.extend(map(LOCAL_SIZE.__add__, lengths))
         self._stored.extend(stored)
         self._sizes.extend(stored)
-        self._crcs.extend(_column(block, CENTRAL_SIZE, 16, "I"))
-        return at + len(block) + sum(lengths)
+        self._crcs.extend(column(block, width, 16, "I"))
+        return end
 
     def finish(self, end: int) -> None:
         """Hold the entries against each other and against their own headers, now that all are known.
@@ -162,25 +169,39 @@ class ZipTable(Mapping[str, Entry]):
         part = slice(numbers.start, numbers.stop)
         headers, sizes, stored = self._headers[part], self._header_sizes[part], self._stored[part]
         names = self.names[part]
-        data = self._file.data
+        data, size = self._file.data, sizes[0]
         ends = array("Q", map(add, headers, sizes))
-        block = b"".join([data[header : header + LOCAL_SIZE] for header in headers])
-        raw = b"".join([data[header + LOCAL_SIZE : end] for header, end in zip(headers, ends, strict=True)])
-        told = _column(block, LOCAL_SIZE, 18, "I")
+        first = min(headers)
+        if (reach := max(ends) - first) <= _NEAR * len(names):
+            data = bytes(data[first : first + reach])  # small entries: parts of bytes are had faster
+        else:
+            first = 0
+        parts = [data[header - first : end - first] for header, end in zip(headers, ends, strict=True)]
+        texts = "".join(names).encode()
+        if sizes.count(size) == len(names):  # as long as another: compared letter by letter, of all at once
+            block, width, length = b"".join(parts), size, size - LOCAL_SIZE
+            named = len(texts) == length * len(names) and all(
+                block[LOCAL_SIZE + letter :: width] == texts[letter::length] for letter in range(length)
+            )
+        else:
+            block, width = b"".join([part[:LOCAL_SIZE] for part in parts]), LOCAL_SIZE
+            named = b"".join([part[LOCAL_SIZE:] for part in parts]) == texts
+        told = column(block, width, 18, "I")
         later = not any(told)  # their sizes follow their data
         if (
-            block[0::LOCAL_SIZE] + block[1::LOCAL_SIZE] != b"P" * len(names) + b"K" * len(names)
-            or block[2::LOCAL_SIZE] + block[3::LOCAL_SIZE] != b"\3" * len(names) + b"\4" * len(names)
+            not named
+            or len(block) != width * len(names)
+            or block[0::width] + block[1::width] != b"P" * len(names) + b"K" * len(names)
+            or block[2::width] + block[3::width] != b"\3" * len(names) + b"\4" * len(names)
             or not self._deflated.isdisjoint(names)
-            or any(_column(block, LOCAL_SIZE, 8, "H"))
-            or raw != "".join(names).encode()
-            or [size + LOCAL_SIZE for size in _column(block, LOCAL_SIZE, 26, "H")] != sizes.tolist()
-            or _column(block, LOCAL_SIZE, 22, "I") != told
-            or (not all(flags & _SIZES_FOLLOW for flags in set(block[6::LOCAL_SIZE])) if later else False)
+            or any(column(block, width, 8, "H"))
+            or [size + LOCAL_SIZE for size in column(block, width, 26, "H")] != sizes.tolist()
+            or column(block, width, 22, "I") != told
+            or (not all(flags & _SIZES_FOLLOW for flags in set(block[6::width])) if later else False)
             or (not later and told != stored.tolist())
         ):
             return False
-        offsets = array("q", map(add, ends, _column(block, LOCAL_SIZE, 28, "H")))
+        offsets = array("q", map(add, ends, column(block, width, 28, "H")))
         rooms_end = map(add, headers, self._rooms[part])
         if not all(map(le, map(add, offsets, stored), rooms_end)):
             return False
@@ -202,16 +223,3 @@ class ZipTable(Mapping[str, Entry]):
             self._verify,
         )
         return replace(entry, _offset=self._offsets[at]) if self._offsets[at] >= 0 else entry
-
-
-def _column(block: bytes, width: int, at: int, code: str) -> list[int]:
-    """The numbers that are `at` so many bytes into records of `width` bytes."""
-    numbers = array(code)
-    size = numbers.itemsize
-    packed = bytearray(len(block) // width * size)
-    for byte in range(size):
-        packed[byte::size] = block[at + byte :: width]
-    numbers.frombytes(bytes(packed))
-    if sys.byteorder == "big":
-        numbers.byteswap()
-    return numbers.tolist()

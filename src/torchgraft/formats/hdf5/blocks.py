@@ -29,14 +29,16 @@ class Blocks:
 
     Attributes:
         place: The path in the file of the object that is being read, for messages.
+        known: What has been made of bytes that are in the file over and over.
     """
 
-    __slots__ = ("_chunks_left", "_left", "_verified", "base", "file", "place")
+    __slots__ = ("_chunks_left", "_left", "_verified", "base", "file", "known", "place")
 
     def __init__(self, file: ByteFile, base: int) -> None:
         self.file = file
         self.base = base
         self.place = "/"
+        self.known: dict[bytes, object] = {}
         self._chunks_left = _MAX_CHUNKS
         self._verified = is_verified(file)
         self._left = (_READS + self._verified) * file.size + _SLACK
@@ -82,7 +84,10 @@ class Blocks:
         """Count work that the file makes us do, in bytes."""
         self._left -= work
         if self._left < 0:
-            raise self.unsafe("its parts refer to each other over and over: reading them would not end")
+            raise self.unsafe(
+                "its parts refer to each other over and over, or are countless empty ones: reading them "
+                "would not end"
+            )
 
     def spend_chunks(self, count: int) -> None:
         """Count chunks of datasets, each of which takes memory."""
@@ -96,6 +101,10 @@ class Blocks:
     def corrupt(self, what: str) -> CorruptCheckpointError:
         """The error for a file that contradicts itself."""
         return CorruptCheckpointError(what, where=self.where, hint=_AGAIN)
+
+    def shorter(self) -> CorruptCheckpointError:
+        """The error for a block that ends before what is in it."""
+        return self.corrupt("one of its parts is shorter than what it should hold")
 
     def unsafe(self, what: str, hint: str = _ELSEWHERE) -> UnsafeCheckpointError:
         """The error for a file that is not to be trusted."""
@@ -126,7 +135,7 @@ class Fields:
         """The next bytes."""
         end = self.at + length
         if length < 0 or end > len(self.data):
-            raise self.blocks.corrupt("one of its parts is shorter than what it should hold")
+            raise self.blocks.shorter()
         taken = self.data[self.at : end]
         self.at = end
         return taken

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
 from torchgraft.formats.hdf5.blocks import Blocks, Fields
@@ -12,6 +13,7 @@ __all__ = ["Datatype", "read_dataspace", "read_datatype", "read_limits"]
 _MAX_RANK = 32  # the format's own limit
 _MAX_SIZE = 1 << 62
 _MAX_NESTING = 8
+_MOST_KNOWN = 256  # a file has a few datatypes over and over
 _FLOATS: dict[
     tuple[int, ...], str
 ] = {  # bits: size, exponent's place and size, mantissa's place and size, bias
@@ -46,7 +48,13 @@ def read_datatype(blocks: Blocks, message: Message) -> Datatype:
     """What a datatype message says."""
     if message.shared:
         return Datatype("a named type of the file's own", 0)
-    return _parse(Fields(blocks, message.data), 0)
+    known = blocks.known.get(message.data)
+    if isinstance(known, Datatype):
+        return known
+    read = _parse(Fields(blocks, message.data), 0)
+    if len(blocks.known) < _MOST_KNOWN:
+        blocks.known[message.data] = read
+    return read
 
 
 def _parse(fields: Fields, depth: int) -> Datatype:
@@ -135,7 +143,7 @@ def read_dataspace(blocks: Blocks, message: Message) -> tuple[int, ...] | None:
         fields.take(4)
     elif kind == 2:
         return None
-    shape = tuple(fields.size() for _ in range(rank))
+    shape = struct.unpack(f"<{rank}Q", fields.take(8 * rank))
     product = 1
     for size in shape:
         product *= max(size, 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from torchgraft.formats.hdf5.blocks import Blocks, Fields
 
@@ -12,13 +12,16 @@ __all__ = ["ATTRIBUTE", "Message", "read_header"]
 DATASPACE, LINK_INFO, DATATYPE, LINK, EXTERNAL, LAYOUT, FILTERS, ATTRIBUTE, SYMBOLS, ATTRIBUTE_INFO = (
     0x01, 0x02, 0x03, 0x06, 0x07, 0x08, 0x0B, 0x0C, 0x11, 0x15,
 )  # fmt: skip
-_CONTINUATION = 0x10
+_NOTHING, _CONTINUATION = 0x00, 0x10
+_OLD_PREFIX = struct.Struct("<HHII4x")
 _OLD = struct.Struct("<HHB3x")
+_NEW = struct.Struct("<BHB")
 _SHARED = 0x02
+_WORK = 12
+"""What a message costs beside its bytes: a file of nothing but empty ones is soon refused."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(NamedTuple):
     """A message of an object header.
 
     Attributes:
@@ -39,21 +42,25 @@ def read_header(blocks: Blocks, address: int) -> list[Message]:
         return _read_new(blocks, address)
     if start[0] != 1:
         raise blocks.corrupt(f"no object header is at {address}")
-    fields = blocks.fields(address, 16)
-    fields.take(2)
-    count = fields.number(2)
-    fields.take(4)
-    spans = [(address + 16, fields.number(4))]
+    _, left, _, length = _OLD_PREFIX.unpack(blocks.read(address, _OLD_PREFIX.size))
+    spans = [(address + 16, length)]
     messages: list[Message] = []
     seen: set[int] = set()
     for place, length in spans:  # grows while it is walked
         if place in seen:
             raise blocks.unsafe("its header continues in itself")
         seen.add(place)
-        block = blocks.fields(place, length)
-        while block.left >= 8 and len(messages) < count:
-            kind, size, flags = _OLD.unpack(block.take(8))
-            _add(messages, spans, Message(kind, bool(flags & _SHARED), block.take(size)), blocks)
+        block = blocks.read(place, length)
+        at, counted = 0, left
+        while left and at + 8 <= length:
+            kind, size, flags = _OLD.unpack_from(block, at)
+            at += 8 + size
+            left -= 1
+            if at > length:
+                raise blocks.shorter()
+            if kind != _NOTHING:
+                _add(messages, spans, Message(kind, bool(flags & _SHARED), block[at - size : at]), blocks)
+        blocks.spend(_WORK * (counted - left))
     return messages
 
 
@@ -79,10 +86,16 @@ def _read_new(blocks: Blocks, address: int) -> list[Message]:
         else:
             blocks.verify(address, place + size - address)
         block = blocks.fields(place, size) if not index else blocks.fields(place, max(size - 4, 0), b"OCHK")
-        while block.left >= 4 + extra:
-            kind, length, bits = block.number(1), block.number(2), block.number(1)
-            block.take(extra)
-            _add(messages, spans, Message(kind, bool(bits & _SHARED), block.take(length)), blocks)
+        data, at, counted = block.data, block.at, 0
+        while at + 4 + extra <= len(data):
+            kind, length, bits = _NEW.unpack_from(data, at)
+            at += 4 + extra + length
+            if at > len(data):
+                raise blocks.shorter()
+            counted += 1
+            if kind != _NOTHING:
+                _add(messages, spans, Message(kind, bool(bits & _SHARED), data[at - length : at]), blocks)
+        blocks.spend(_WORK * counted)
     return messages
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from torchgraft.formats.hdf5.attributes import read_attributes
+from torchgraft.formats.hdf5.blocks import Blocks
 from torchgraft.formats.hdf5.datasets import Dataset, read_dataset
-from torchgraft.formats.hdf5.headers import LAYOUT, read_header
+from torchgraft.formats.hdf5.headers import LAYOUT, Message, read_header
 from torchgraft.formats.hdf5.heaps import GlobalHeap
 from torchgraft.formats.hdf5.links import is_group, read_links
 from torchgraft.formats.hdf5.superblock import find_superblock, read_superblock
@@ -58,34 +60,42 @@ def read_hdf5(file: ByteFile) -> Group:
     root = Group("")
     groups = {address}
     datasets: dict[int, Dataset] = {}
-    stack = [(root, address, 0)]
+    blocks.place = "/"
+    header = read_header(blocks, address)
+    if not is_group(header):
+        raise blocks.corrupt("its root is no group")
+    stack = [(root, _members(blocks, root, header, heap))]
     while stack:
-        group, address, depth = stack.pop()
-        blocks.place = f"/{group.path}"
-        header = read_header(blocks, address)
-        if depth > _MAX_DEPTH:
-            raise blocks.unsafe(f"its groups are nested more than {_MAX_DEPTH} deep")
-        if depth == 0 and not is_group(header):
-            raise blocks.corrupt("its root is no group")
-        group.attributes = read_attributes(blocks, header, heap)
-        below = []
-        for name, place in read_links(blocks, header).items():
-            path = f"{group.path}/{name}" if group.path else name
-            blocks.place = f"/{path}"
-            blocks.spend(len(path))
-            if place in datasets:
-                group.members[name] = datasets[place]
-                continue
-            if place in groups:
-                raise blocks.unsafe("this group is in the file in two places, or in itself")
-            inner = read_header(blocks, place)
-            if any(message.kind == LAYOUT for message in inner):
-                datasets[place] = group.members[name] = read_dataset(blocks, place, inner, heap)
-            elif is_group(inner):
-                groups.add(place)
-                group.members[name] = child = Group(path)
-                below.append((child, place, depth + 1))
-            else:
-                group.members[name] = Dataset(path, "a datatype", None)
-        stack.extend(reversed(below))
+        group, left = stack[-1]
+        name, place = next(left, ("", None))
+        if place is None:
+            stack.pop()
+            continue
+        path = f"{group.path}/{name}" if group.path else name
+        blocks.place = f"/{path}"
+        blocks.spend(len(path))
+        if place in datasets:
+            group.members[name] = datasets[place]
+            continue
+        if place in groups:
+            raise blocks.unsafe("this group is in the file in two places, or in itself")
+        inner = read_header(blocks, place)
+        if any(message.kind == LAYOUT for message in inner):
+            datasets[place] = group.members[name] = read_dataset(blocks, place, inner, heap)
+        elif is_group(inner):
+            if len(stack) > _MAX_DEPTH:
+                raise blocks.unsafe(f"its groups are nested more than {_MAX_DEPTH} deep")
+            groups.add(place)
+            group.members[name] = child = Group(path)
+            stack.append((child, _members(blocks, child, inner, heap)))
+        else:
+            group.members[name] = Dataset(path, "a datatype", None)
     return root
+
+
+def _members(
+    blocks: Blocks, group: Group, header: list[Message], heap: GlobalHeap
+) -> Iterator[tuple[str, int]]:
+    """Where the group's members are; its attributes are read on the way."""
+    group.attributes = read_attributes(blocks, header, heap)
+    return iter(read_links(blocks, header).items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import zlib
 from collections.abc import Collection, Mapping, Sequence
+from operator import attrgetter
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
 from torchgraft.formats.archives.inflated import Inflated
@@ -43,7 +44,8 @@ def read_archive(file: ByteFile, entries: Mapping[str, Entry], nesting: Nesting 
 
 def find_root(entries: Mapping[str, Entry], where: str) -> str:
     """The folder that all of the archive is in, with a slash at the end, or nothing."""
-    roots = [name.removesuffix("data.pkl") for name in entries if _is_pickle(name) and name.count("/") < 2]
+    pickles = [name for name in entries if name.endswith("data.pkl")]
+    roots = [name.removesuffix("data.pkl") for name in pickles if _is_pickle(name) and name.count("/") < 2]
     if len(roots) != 1:
         raise CorruptCheckpointError(f"the archive has {len(roots)} data.pkl", where=where)
     return roots[0]
@@ -109,6 +111,9 @@ class _Storages:
         self._inflated = Inflated()
         self._known: dict[str, Storage] = {}
         self._unread: dict[str, Form] = {}
+        self._runs: list[tuple[Sequence[str], Sequence[Form]]] = []
+        self._not_met = 0
+        """The number, in the directory, from which on no entry has been met."""
 
     def find(self, key: object) -> object:
         wanted = storage_id(key)
@@ -119,7 +124,7 @@ class _Storages:
     def _find(self, wanted: StorageId) -> Storage:
         known = self._known.get(wanted.key)
         if known is None:
-            form = self._unread.get(wanted.key)
+            form = self._met_in_runs().get(wanted.key)
             if form is not None and (form.dtype, form.numel) != (wanted.dtype, wanted.numel):
                 raise ValueError(f"storage {wanted.key[:100]!r} is described in two ways")
             known = self._storage(wanted)
@@ -130,19 +135,29 @@ class _Storages:
 
     def label(self, keys: Sequence[str], forms: Sequence[Form]) -> tuple[str, str] | None:
         """See `RunStorages`: of storages that have not been met yet and are of the size they need."""
-        met = dict(zip(keys, forms, strict=True))
-        if (
-            len(met) < len(keys)
-            or not self._known.keys().isdisjoint(met)
-            or not self._unread.keys().isdisjoint(met)
-        ):
-            return None
         folder, entries = self._folder, self._entries
         names = [folder + key for key in keys]
-        if _sizes(entries, names) != [form.nbytes for form in forms]:
+        numbers = entries.in_a_row(names) if isinstance(entries, ZipTable) else None
+        if isinstance(entries, ZipTable) and numbers is not None and numbers.start >= self._not_met:
+            sizes = entries.sizes_of(numbers)
+            self._not_met = numbers.stop
+        elif len({*keys}) < len(keys) or not (
+            self._known.keys().isdisjoint(keys) and self._met_in_runs().keys().isdisjoint(keys)
+        ):
             return None
-        self._unread.update(met)
+        else:
+            sizes = _sizes(entries, names)
+            self._not_met = len(entries)
+        if sizes != list(map(attrgetter("nbytes"), forms)):
+            return None
+        self._runs.append((keys, forms))
         return f"{entries[names[0]].file.name}: {folder}", f":{self._prefix}{folder}"
+
+    def _met_in_runs(self) -> Mapping[str, Form]:
+        for keys, forms in self._runs:
+            self._unread.update(zip(keys, forms, strict=True))
+        self._runs.clear()
+        return self._unread
 
     def of_form(self, key: str, form: Form) -> Storage:
         """See `RunStorages`."""
@@ -152,6 +167,8 @@ class _Storages:
         entry = self._entries.get(self._folder + wanted.key)
         if entry is None:
             raise ValueError(f"storage {wanted.key[:100]!r} is not in the archive")
+        if isinstance(self._entries, ZipTable):
+            self._not_met = max(self._not_met, self._entries.number(entry.name) + 1)
         nbytes = wanted.nbytes if wanted.is_known else entry.size
         # More than is needed is no better than less: the numbers would be of another dtype.
         if wanted.is_known and not 0 <= entry.size - nbytes < DTYPE_BITS[wanted.dtype] // 8:
