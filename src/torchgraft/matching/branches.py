@@ -41,7 +41,13 @@ def match_branches(sources: Sequence[Piece], targets: Sequence[Piece], guidance:
     }
     if inside:
         return _chosen(inside | _beside(inside, sources, targets, guidance), sources)
-    copies = _fitting(targets, len(sources), lambda branch: match_structure(sources, branch, guidance))
+    copies = {
+        prefix: matching
+        for prefix, matching in _fitting(
+            targets, len(sources), lambda branch: match_structure(sources, branch, guidance)
+        ).items()
+        if len({source for pair in matching.pairs for source in pair.sources}) >= SHARE * len(sources)
+    }
     return _copied(copies, sources, targets) if copies else None
 
 

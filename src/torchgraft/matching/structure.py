@@ -28,7 +28,7 @@ from torchgraft.matching.structure_names import Vocabulary
 from torchgraft.matching.structure_order import order_of
 from torchgraft.matching.structure_ties import refuse_ties, tied_classes
 from torchgraft.matching.structure_turned import flattened, projections, with_square_projections
-from torchgraft.matching.structure_unspelled import refuse_unspelled
+from torchgraft.matching.structure_unspelled import refuse_unspelled, unspelled
 
 __all__ = ["SHARE", "match_structure"]
 
@@ -57,11 +57,13 @@ def match_structure(
     links = with_maps(with_square_projections(search.links), search.flow, targets)
     pieces = {target.name: (source, target, why) for link in links for source, target, why in _pieces(link)}
     tied = tied_classes(*search.open(), search.around())
+    fused = unspelled(*search.open())
     hanging = sum(len(module.leaves) for ours, _ in tied for module in ours)
+    hanging += sum(len(module.leaves) for module, _ in fused)
     if len(pieces) + hanging < SHARE * min(len(ours), len(theirs)):
         return None
     refuse_ties(tied, search.around())
-    refuse_unspelled(*search.open())
+    refuse_unspelled(fused)
     pairs = {pair.target: pair for pair in folded([*pieces.values()], theirs)}
     used = {source for pair in pairs.values() for source in pair.sources}
     return Matching(

@@ -5,30 +5,44 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from torchgraft.adapting.ops import Shape
 from torchgraft.errors import AmbiguousMatchError
 from torchgraft.matching.structure_modules import Module
 
-__all__ = ["refuse_unspelled"]
+__all__ = ["refuse_unspelled", "unspelled"]
 
 _FEW = range(2, 4)
 """How many layers are fused into one."""
 
 
-def refuse_unspelled(ours: Sequence[Module], theirs: Sequence[Module]) -> None:
-    """Raise if an open layer is as large as two or three open siblings of one shape together.
-
-    Raises:
-        AmbiguousMatchError: There is one.
-    """
+def unspelled(ours: Sequence[Module], theirs: Sequence[Module]) -> list[tuple[Module, list[Module]]]:
+    """Open layers that are as large as two or three open siblings of the other side together; and those."""
+    found = []
     for whole, split in ((ours, theirs), (theirs, ours)):
         siblings: dict[tuple[object, ...], list[Module]] = defaultdict(list)
         for module in split:
             if "weight" in module.leaves and module.is_matrix:
                 siblings[(module.path[:-1], module.signature())].append(module)
+        groups: dict[Shape, list[list[Module]]] = defaultdict(list)
+        for group in siblings.values():
+            rows, *rest = group[0].leaves["weight"].shape
+            if len(group) in _FEW:
+                groups[(len(group) * rows, *rest)].append(group)
         for module in whole:
-            for group in siblings.values():
-                if len(group) in _FEW and _as_large(module, group):
-                    raise _refusal(module, group)
+            weight = module.leaves.get("weight")
+            fitting = groups.get(weight.shape, []) if weight is not None else []
+            found += [(module, group) for group in fitting if _as_large(module, group)][:1]
+    return found
+
+
+def refuse_unspelled(found: Sequence[tuple[Module, Sequence[Module]]]) -> None:
+    """Raise for the first of these.
+
+    Raises:
+        AmbiguousMatchError: There is one.
+    """
+    for module, group in found:
+        raise _refusal(module, group)
 
 
 def _as_large(module: Module, group: Sequence[Module]) -> bool:
