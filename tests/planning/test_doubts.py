@@ -14,15 +14,26 @@ from torchgraft.report.terminal import plan_view
 
 @pytest.fixture
 def doubtful():
-    """Of two copies one is taken by what they are called."""
-    state = under("student.", source(net(), 1)) | under("teacher.", source(net(), 2))
-    return tg.plan(net(), state)
+    """Of a model deeper than the checkpoint the first blocks are filled."""
+    deep = torch.nn.Sequential(
+        *[torch.nn.Sequential(torch.nn.Linear(4, 9), torch.nn.Linear(9, 4)) for _ in range(3)]
+    )
+    shapes = {"up.weight": (9, 4), "up.bias": (9,), "down.weight": (4, 9), "down.bias": (4,)}
+    state = {f"l.{i}.{name}": torch.rand(shape) for i in range(2) for name, shape in shapes.items()}
+    return tg.plan(deep, state, allow_fresh="2")
 
 
-def test_a_choice_among_copies_is_a_doubt(doubtful):
+def test_blocks_of_another_depth_are_a_doubt(doubtful):
     (doubt,) = doubtful.doubts
-    assert doubt.startswith("'teacher.' is taken and 'student.' is not")
-    assert all(entry.source.startswith("teacher.") for entry in doubtful)
+    assert doubt.endswith("the first 2 are taken")
+
+
+def test_a_choice_among_copies_that_the_policy_makes_is_noted():
+    state = under("student.", source(net(), 1)) | under("teacher.", source(net(), 2))
+    plan = tg.plan(net(), state)
+    assert plan.doubts == ()
+    assert any(note.startswith("'teacher.' is taken and 'student.' is not") for note in plan.notes)
+    assert all(entry.source.startswith("teacher.") for entry in plan)
 
 
 def test_it_is_shown_and_kept(doubtful, tmp_path):
@@ -33,7 +44,7 @@ def test_it_is_shown_and_kept(doubtful, tmp_path):
     console.file.close()
     assert line in console.export_text()
     write_html(Page("title", "", (GraftSection(doubtful),), ()), tmp_path / "page.html")
-    assert "is taken and" in (tmp_path / "page.html").read_text("utf-8")
+    assert "are taken" in (tmp_path / "page.html").read_text("utf-8")
     doubtful.save(tmp_path / "plan.json")
     assert tg.Plan.load(tmp_path / "plan.json").doubts == doubtful.doubts
 
@@ -53,21 +64,3 @@ def test_what_names_decide_is_no_doubt(state):
 
 def test_what_structure_decides_alone_is_no_doubt():
     assert tg.plan(Fused(), source(Split())).doubts == ()
-
-
-def test_blocks_of_another_depth_are_a_doubt():
-    deep = torch.nn.Sequential(
-        *[torch.nn.Sequential(torch.nn.Linear(4, 9), torch.nn.Linear(9, 4)) for _ in range(3)]
-    )
-    state = {
-        f"l.{i}.{name}": torch.rand(shape)
-        for i in range(2)
-        for name, shape in (
-            ("up.weight", (9, 4)),
-            ("up.bias", (9,)),
-            ("down.weight", (4, 9)),
-            ("down.bias", (4,)),
-        )
-    }
-    (doubt,) = tg.plan(deep, state, allow_fresh="2").doubts
-    assert doubt.endswith("the first 2 are taken")

@@ -100,7 +100,9 @@ def _branches(pieces: Sequence[Piece], least: float) -> Iterator[tuple[str, list
 def _chosen(found: _Found, sources: Sequence[Piece]) -> Matching:
     prefixes = list(found)
     index = leading(prefixes) if len(prefixes) > 1 else 0
+    doubts: tuple[str, ...] = ()
     if "" in found:  # as where names are equal: what is at the top is the network, what is in a branch a copy
+        doubts = () if index == prefixes.index("") else (chosen(prefixes, prefixes.index("")),)
         index = prefixes.index("")
     if index is None:
         one, other = (found[prefix].pairs[0] for prefix in prefixes[:2])
@@ -123,7 +125,7 @@ def _chosen(found: _Found, sources: Sequence[Piece]) -> Matching:
         how=f"{taken.how}, {repr(prefixes[index]) if prefixes[index] else 'the top'} of the checkpoint",
         unmatched_sources=tuple(source.origin for source in sources if source.origin not in used),
         notes=(*taken.notes, *others),
-        doubts=(*taken.doubts, *([chosen(prefixes, index)] if len(prefixes) > 1 else [])),
+        doubts=(*taken.doubts, *doubts),
     )
 
 

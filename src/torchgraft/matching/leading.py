@@ -27,7 +27,7 @@ def leading(prefixes: Sequence[str]) -> int | None:
 
 
 def chosen(prefixes: Sequence[str], index: int) -> str:
-    """The doubt that goes with the choice: nothing but words in names speaks for it."""
+    """What is said of the choice."""
     others = ", ".join(repr(prefix) for place, prefix in enumerate(prefixes) if place != index)
     taken = repr(prefixes[index]) if prefixes[index] else "the network at the top"
     return f"{taken} is taken and {others} is not, by what such copies are usually called"

@@ -54,30 +54,30 @@ def match_prefixes(sources: Sequence[Piece], targets: Sequence[Piece], guidance:
             fits, also = inside, "wrapper segments dropped"
     if not fits:
         return None
-    best, notes, doubts = _best(fits, sources, targets)
+    best, notes = _best(fits, sources, targets)
     pairs = [(sources[s], targets[t]) for s, t in best.found]
     matching = by_names(_how(best.prefixes, also), pairs, sources, targets, why="same name, prefix aside")
-    return replace(matching, notes=(*notes, *_runners_up(best, fits)), doubts=doubts)
+    return replace(matching, notes=(*notes, *_runners_up(best, fits)))
 
 
 def _best(
     fits: Sequence[_Fit], sources: Sequence[Piece], targets: Sequence[Piece]
-) -> tuple[_Fit, tuple[str, ...], tuple[str, ...]]:
-    """The fit that explains most, notes, doubts; of copies in the checkpoint one, in the model all."""
+) -> tuple[_Fit, tuple[str, ...]]:
+    """The fit that explains most, and notes; of copies in the checkpoint one, of copies in the model all."""
     best = max(fits, key=_score)
     equal = list({fit.found: fit for fit in fits if _score(fit) == _score(best)}.values())
     if len(equal) == 1:
-        return best, (), ()
+        return best, ()
     ours, theirs = ([{pair[side] for pair in fit.found} for fit in equal] for side in (0, 1))
     if all(side == ours[0] for side in ours) and sum(map(len, theirs)) == len(set().union(*theirs)):
         found = sorted((pair for fit in equal for pair in fit.found), key=lambda pair: pair[1])
         places = ", ".join(repr(fit.prefixes[1]) for fit in equal)
         note = f"the checkpoint goes into each of {places}"
-        return _Fit(best.prefixes, tuple(found), sum(fit.same for fit in equal)), (note,), ()
+        return _Fit(best.prefixes, tuple(found), sum(fit.same for fit in equal)), (note,)
     index = leading([fit.prefixes[0] for fit in equal])
     if index is None or not all(side == theirs[0] for side in theirs):
         raise _tie(equal[0], equal[1], sources, targets)
-    return equal[index], (), (chosen([fit.prefixes[0] for fit in equal], index),)
+    return equal[index], (chosen([fit.prefixes[0] for fit in equal], index),)
 
 
 def _runners_up(best: _Fit, fits: Sequence[_Fit]) -> Iterator[str]:

@@ -64,7 +64,7 @@ class Matching:
         unmatched_sources: In file order.
         unmatched_targets: In state-dict order.
         notes: What else a reader should know, one line each.
-        doubts: What weak evidence alone decided (a policy, the place in a row), one line each.
+        doubts: What weak evidence alone decided (the place in a row, the last layer), one line each.
     """
 
     how: str

@@ -99,7 +99,7 @@ class Plan:
         targets: One entry for each tensor of the model's state dict, in its order.
         sources: One entry for each tensor of the checkpoint, in its order.
         notes: What else a reader should know, one line each.
-        doubts: What was decided by weak evidence only (a policy, the place in a row), one line each: look at
+        doubts: What weak evidence alone decided (the place in a row, the last layer), one line each: look at
             these first.
     """
 
