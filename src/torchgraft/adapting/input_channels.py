@@ -104,7 +104,7 @@ class InputChannels:
         """`(out, N, *kernel)` → `(out, M, *kernel)`."""
         return (source[0], self.target, *source[2:])
 
-    def apply(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
+    def apply(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002  # the protocol's
         """The weight for M channels, computed in float32 or wider, in the source's dtype.
 
         Raises:
@@ -113,7 +113,7 @@ class InputChannels:
         self._check(tensor, self.source)
         return self._widen(widened(tensor)).to(tensor.dtype)
 
-    def invert(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
+    def invert(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002  # the protocol's
         """The weight for N channels.
 
         Raises:

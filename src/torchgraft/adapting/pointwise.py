@@ -49,7 +49,7 @@ class Pointwise:
         """`(out, in, 1…)` with the other number of ones."""
         return source[:2] + (1,) * self.target
 
-    def apply(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
+    def apply(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002  # the protocol's
         """A view of the tensor.
 
         Raises:
@@ -57,7 +57,7 @@ class Pointwise:
         """
         return self._reshaped(tensor, self.source, self.target)
 
-    def invert(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002
+    def invert(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:  # noqa: ARG002  # the protocol's
         """A view of the tensor.
 
         Raises:

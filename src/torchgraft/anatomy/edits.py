@@ -26,7 +26,7 @@ class Edits:
         old = getattr(module, name)
         new = nn.Parameter(_laid_out_like(value.detach(), old), requires_grad=old.requires_grad)
         if type(old) is not nn.Parameter and type(old.data) is torch.Tensor:
-            new = torch.Tensor._make_subclass(type(old), new.data, old.requires_grad)  # noqa: SLF001
+            new = torch.Tensor._make_subclass(type(old), new.data, old.requires_grad)  # noqa: SLF001  # no public way keeps the class
         vars(new).update(vars(old))
         self._waiting.append((module, name, new))
 
