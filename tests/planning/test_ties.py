@@ -147,3 +147,12 @@ def test_tied_and_fresh_is_one_decision(state):
     plan = tg.graft(model, state, allow_fresh="embed").plan
     assert (entries(plan)["out"].status, entries(plan)["out"].why) == ("fresh", "tied to embed.weight")
     assert torch.equal(model.out.weight, before)
+
+
+def test_copies_that_hold_what_is_not_a_number_are_equal(state):
+    model = Words("out")
+    state["embed.weight"][0, 0] = float("nan")
+    state["out.weight"] = state["embed.weight"].clone()
+    state.pop("inner.weight", None)
+    plan = tg.plan(model, state, allow_fresh="inner")
+    assert entries(plan)["out"].status == "loaded"

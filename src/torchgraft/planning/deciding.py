@@ -210,7 +210,7 @@ class Decider:
         a, b = self.source[one], self.source[other]
         if one == other or (a.alias is not None and a.alias == b.alias):
             return True
-        return a.shape == b.shape and torch.equal(a.view(), b.view())
+        return (a.shape, a.dtype) == (b.shape, b.dtype) and _equal(a.view(), b.view())
 
     def _fresh(self, target: Target, why: str, *, declared: bool, partner: str | None = None) -> TargetEntry:
         source = self.source[partner] if partner is not None else None
@@ -242,6 +242,15 @@ class Decider:
             joined=joined,
             declared=declared,
         )
+
+
+def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+    """Whether two tensors hold the same values; what is not a number equals itself here."""
+    if torch.equal(one, other):
+        return True
+    if one.dtype not in (torch.float16, torch.bfloat16, torch.float32, torch.float64):
+        return False
+    return bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def _shape_after(ops: Sequence[Op], shape: Shape) -> Shape:
