@@ -58,6 +58,29 @@ def test_it_is_refused_where_the_model_cant_be_run() -> None:
     assert "example=" in (caught.value.hint or "")
 
 
+def test_a_layer_elsewhere_that_gives_as_many_proves_nothing() -> None:
+    """The map of 16 x 5 x 5 has 400 elements, as many as a layer has that is not before it."""
+    source, target = Net(5), Net(5)
+    state = channels_last(source, 5)
+    for net in (source, target):
+        net.aside = nn.Linear(10, 400)
+    state["dense_2/kernel"], state["dense_2/bias"] = (
+        source.aside.weight.detach().T,
+        source.aside.bias.detach(),
+    )
+    with pytest.raises(tg.AmbiguousMatchError, match="may follow a flattened map"):
+        tg.plan(target, state)
+
+
+def test_pooled_features_are_no_map_though_the_model_cant_be_run() -> None:
+    torch.manual_seed(0)
+    source, target = Net(1), Net(1)
+    for net in (source, target):
+        del net.pool  # nothing runs any more
+    tg.graft(target, channels_last(source, 1))
+    assert torch.equal(target.hidden.weight, source.hidden.weight)
+
+
 def test_a_dense_network_of_that_library_has_no_maps() -> None:
     torch.manual_seed(0)
     target = nn.Sequential(nn.Linear(16, 32), nn.ReLU(), nn.Linear(32, 4))
