@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from timm.models import adapt_input_conv
 
 from torchgraft import AdaptError
-from torchgraft.adapting import InputChannels, find_ops, op_from_json, parse_in_mode
+from torchgraft.adapting import Change, InputChannels, find_ops, op_from_json, parse_in_mode
 
 WEIGHT = torch.randn(5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
 sizes = st.integers(1, 9)
@@ -86,9 +86,9 @@ def test_refused(mode, channels, message):
 
 def test_only_a_plain_stem_changes_channels():
     with pytest.raises(AdaptError, match="stem="):
-        find_ops((4, 3, 3, 3), (4, 5, 3, 3), role="body")
+        find_ops(Change((4, 3, 3, 3), (4, 5, 3, 3), "body"))
     with pytest.raises(AdaptError, match="2 groups"):
-        find_ops((4, 3, 3, 3), (4, 5, 3, 3), role="stem", groups=2)
+        find_ops(Change((4, 3, 3, 3), (4, 5, 3, 3), "stem", groups=2))
     with pytest.raises(AdaptError, match="dequantise"):
         InputChannels(3, 4).apply(torch.ones(2, 3, 1, 1, dtype=torch.int8))
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from torchgraft import AdaptError
-from torchgraft.adapting import Pointwise, Reshaped, find_ops, op_from_json
+from torchgraft.adapting import Change, Pointwise, Reshaped, find_ops, op_from_json
 
 SHAPES = [
     ((1, 5, 4), (5, 4)),
@@ -54,7 +54,7 @@ def test_other_sizes_are_refused():
     ],
 )
 def test_ones_are_all_that_shapes_decide(source, target, expected):
-    assert find_ops(source, target, role="body") == expected
+    assert find_ops(Change(source, target, "body")) == expected
 
 
 @pytest.mark.parametrize(
@@ -62,4 +62,4 @@ def test_ones_are_all_that_shapes_decide(source, target, expected):
 )
 def test_nothing_else_is(source, target):
     with pytest.raises(AdaptError, match="no rule"):
-        find_ops(source, target, role="body")
+        find_ops(Change(source, target, "body"))

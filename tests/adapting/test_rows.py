@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from torchgraft import AdaptError
-from torchgraft.adapting import Pointwise, RowMap, Rows, find_ops, match_labels, op_from_json
+from torchgraft.adapting import Change, Pointwise, RowMap, Rows, find_ops, match_labels, op_from_json
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_rows_without_a_source_need_a_base():
 
 def test_linear_as_convolution_with_other_classes():
     linear = torch.arange(6.0).reshape(3, 2)
-    ops = find_ops((3, 2), (2, 2, 1, 1), role="head", rows=RowMap((2, 0), 3))
+    ops = find_ops(Change((3, 2), (2, 2, 1, 1), "head", rows=RowMap((2, 0), 3)))
     assert [op.name for op in ops] == ["pointwise", "rows"]
     new = linear
     for op in ops:
@@ -83,7 +83,7 @@ def test_linear_as_convolution_with_other_classes():
 )
 def test_no_rule(source, target, role, message):
     with pytest.raises(AdaptError, match=message):
-        find_ops(source, target, role=role)
+        find_ops(Change(source, target, role))
 
 
 @pytest.mark.parametrize(
@@ -95,6 +95,6 @@ def test_unreadable_ops(data):
 
 
 def test_equal_shapes_need_nothing():
-    assert find_ops((3, 2), (3, 2), role="body") == ()
-    assert find_ops((3, 2), (3, 2), role="head", rows=RowMap((0, 1, 2), 3)) == ()
-    assert len(find_ops((3, 2), (3, 2), role="head", rows=RowMap((1, 0, 2), 3))) == 1
+    assert find_ops(Change((3, 2), (3, 2), "body")) == ()
+    assert find_ops(Change((3, 2), (3, 2), "head", rows=RowMap((0, 1, 2), 3))) == ()
+    assert len(find_ops(Change((3, 2), (3, 2), "head", rows=RowMap((1, 0, 2), 3)))) == 1

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from torchgraft.adapting.in_mode import InMode
 from torchgraft.adapting.ops import Role, Shape
 from torchgraft.adapting.row_map import RowMap
 
-__all__ = ["Change"]
+__all__ = ["ANY_OP", "Change"]
+
+ANY_OP = "*"
+"""In `Change.modes`: whichever op takes a mode."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,14 +22,20 @@ class Change:
         source: The checkpoint's shape.
         target: The model's.
         role: What the tensor's module is to the model.
-        in_mode: How new input channels get their weights.
-        rows: Which source row each class has, if that is known.
+        modes: How ops that have several ways do it: a mode by the op's name, or by `ANY_OP`.
+        rows: Which source row each class, or each token, has, if that is known.
         groups: Groups of the module, if it is a convolution.
+        place: What else is known of the tensor's place in the model, for the ops of its role.
     """
 
     source: Shape
     target: Shape
     role: Role
-    in_mode: InMode = "repeat"
+    modes: Mapping[str, object] = field(default_factory=dict)
     rows: RowMap | None = None
     groups: int = 1
+    place: object = None
+
+    def mode(self, op: str, default: object) -> object:
+        """The mode wanted for the op of this name; the most particular word counts."""
+        return self.modes.get(ANY_OP, self.modes.get(op, default))

@@ -7,17 +7,15 @@ from typing import Any, Protocol
 
 from torchgraft.adapting.block import Block
 from torchgraft.adapting.change import Change
-from torchgraft.adapting.in_mode import InMode
 from torchgraft.adapting.input_channels import InputChannels
-from torchgraft.adapting.ops import Op, Role, Shape
+from torchgraft.adapting.ops import Op, Shape
 from torchgraft.adapting.permuted import Permuted
 from torchgraft.adapting.pointwise import Pointwise
 from torchgraft.adapting.reshaped import Reshaped
-from torchgraft.adapting.row_map import RowMap
 from torchgraft.adapting.rows import Rows
 from torchgraft.errors import AdaptError
 
-__all__ = ["find_ops", "op_from_json"]
+__all__ = ["find_ops", "modes_of_ops", "op_from_json"]
 
 
 class _OpClass(Protocol):
@@ -37,33 +35,16 @@ class _OpClass(Protocol):
 _OPS: tuple[_OpClass, ...] = (Permuted, Block, Pointwise, Reshaped, InputChannels, Rows)
 
 
-def find_ops(
-    source: Shape,
-    target: Shape,
-    *,
-    role: Role,
-    in_mode: InMode = "repeat",
-    rows: RowMap | None = None,
-    groups: int = 1,
-) -> tuple[Op, ...]:
+def find_ops(change: Change) -> tuple[Op, ...]:
     """The steps from a checkpoint's tensor to the model's.
 
-    Args:
-        source: The shape in the checkpoint.
-        target: The shape in the model.
-        role: What the tensor's module is to the model: input channels change in a stem, rows in a head.
-        in_mode: How new input channels get their weights, see `InputChannels`.
-        rows: Which source row each class has, from `match_labels`.
-        groups: Groups of the stem's convolution.
-
     Returns:
-        The ops in order. Empty if the shapes are equal, unless `rows` or a map in `in_mode` puts
+        The ops in order. Empty if the shapes are equal, unless `change.rows` or a mode that is a map puts
         classes or channels in another order.
 
     Raises:
         AdaptError: No chain of ops fits; the message says what would allow it.
     """
-    change = Change(tuple(source), tuple(target), role, in_mode, rows, groups)
     shape = change.source
     ops: list[Op] = []
     for op_class in _OPS:
@@ -73,10 +54,15 @@ def find_ops(
             shape = op.shape(shape)
     if shape != change.target:
         raise AdaptError(
-            f"no rule turns shape {list(source)} into {list(target)} in a {role} tensor",
+            f"no rule turns shape {list(change.source)} into {list(change.target)} in a {change.role} tensor",
             hint=_advice(shape, change),
         )
     return tuple(ops)
+
+
+def modes_of_ops() -> tuple[str, ...]:
+    """The names of the ops that have modes."""
+    return tuple(op_class.name for op_class in _OPS if hasattr(op_class, "with_mode"))
 
 
 def op_from_json(data: Mapping[str, Any]) -> Op:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from torchgraft.adapting.change import Change
@@ -84,7 +84,7 @@ class InputChannels:
         """The op for a stem whose second dimension differs, or whose channels a map puts in another order."""
         if change.role != "stem" or len(shape) != len(change.target) or len(shape) < 2:
             return None
-        mode = normal_in_mode(change.in_mode)
+        mode = normal_in_mode(change.mode(cls.name, "repeat"))
         n, m = shape[1], change.target[1]
         if n == m and (isinstance(mode, str) or mode == tuple(range(n))):
             return None
@@ -99,6 +99,21 @@ class InputChannels:
         """Such as `"input channels 3→4, repeat"`."""
         mode = self.mode if isinstance(self.mode, str) else ",".join(map(str, self.mode))
         return f"input channels {self.source}→{self.target}, {mode}"
+
+    @property
+    def effect(self) -> str:
+        """What it means for the outputs."""
+        if isinstance(self.mode, tuple):
+            return "each new channel weighs as the map says, nothing is rescaled"
+        if self.mode == "zeros":
+            return "the response stays the same, whatever the new channels carry"
+        if self.mode == "repeat" and self.target != 1 and self.target % self.source:
+            return "the response to equal channels stays about the same"
+        return "the response to equal channels stays the same"
+
+    def with_mode(self, mode: object) -> InputChannels:
+        """The same step in another mode."""
+        return replace(self, mode=normal_in_mode(mode))
 
     def shape(self, source: Shape) -> Shape:
         """`(out, N, *kernel)` → `(out, M, *kernel)`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from torch import nn
 
-from torchgraft.adapting import find_ops
+from torchgraft.adapting import Change, InputChannels, find_ops
 from torchgraft.adapting.in_mode import normal_in_mode
 from torchgraft.anatomy.edits import Edits
 from torchgraft.anatomy.layers import changeable, common_size
@@ -44,9 +44,9 @@ def _resize_one(model: nn.Module, site: Site, channels: int, in_mode: InMode, ed
     module, weight = changeable(model, site, "stem")
     there = tuple(weight.shape)
     wanted = (there[0], channels, *there[2:])
-    ops = find_ops(there, wanted, role="stem", in_mode=mode, groups=site.groups)
+    change = Change(there, wanted, "stem", {InputChannels.name: mode}, groups=site.groups)
     new = weight.detach()
-    for op in ops:
+    for op in find_ops(change):
         new = op.apply(new)
     edits.parameter(module, "weight", new)
     edits.attribute(module, "in_channels" if site.kind == "conv" else "in_features", channels)

@@ -2,7 +2,8 @@
 
 from torchgraft.planning.applying import GraftReport
 from torchgraft.planning.building import graft, plan
-from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry
+from torchgraft.planning.entries import SourceEntry, TargetEntry
+from torchgraft.planning.plans import Plan
 from torchgraft.planning.restoring import Restored
 
 __all__ = ["GraftReport", "Plan", "Restored", "SourceEntry", "TargetEntry", "graft", "plan"]

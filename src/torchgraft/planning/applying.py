@@ -14,7 +14,8 @@ from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError, CheckpointError, ModelError
 from torchgraft.matching import Part
 from torchgraft.planning.checking import check_checkpoint, check_gate, check_model, check_places
-from torchgraft.planning.plans import Plan, TargetEntry
+from torchgraft.planning.entries import TargetEntry
+from torchgraft.planning.plans import Plan
 from torchgraft.planning.targets import Target, targets_of
 
 __all__ = ["Binding", "GraftReport", "apply_plan"]

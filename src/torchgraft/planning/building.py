@@ -19,7 +19,9 @@ from torchgraft.matching import match as pair_names
 from torchgraft.planning.applying import Binding, GraftReport
 from torchgraft.planning.deciding import Decider
 from torchgraft.planning.declared import Declared
-from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry
+from torchgraft.planning.entries import SourceEntry, TargetEntry
+from torchgraft.planning.modes import ModeRules
+from torchgraft.planning.plans import Plan
 from torchgraft.planning.roles import Roles
 from torchgraft.planning.targets import targets_of
 from torchgraft.tensors import Named
@@ -44,6 +46,7 @@ def plan(
     fused: Mapping[str, str] | None = None,
     allow_fresh: str | Sequence[str] = (),
     in_mode: InMode = "repeat",
+    modes: Mapping[str, object] | None = None,
     source_labels: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     stem: str | Sequence[str] | None = None,
@@ -66,6 +69,8 @@ def plan(
         allow_fresh: What may stay as it is: `"head"`, `"stem"`, or patterns of tensor names such as
             `"aux.*"`. A head whose class count differs needs no declaration.
         in_mode: How a stem of other input channels is filled; see `torchgraft.adapting`.
+        modes: The same for every kind of step that has modes, or for single tensors, by name, path or
+            pattern: `{"rows": "mean", "conv1.weight": "zeros"}`.
         source_labels: Class names of the checkpoint's head, in order.
         labels: Class names of the model's head, in order. With both, rows are carried over by name.
         stem: The module path of the stem, where running the model can't tell.
@@ -95,7 +100,7 @@ def plan(
         targets=targets,
         roles=roles,
         declared=Declared.parse(allow_fresh),
-        in_mode=in_mode,
+        modes=ModeRules.parse(modes, in_mode, targets),
         labels=(source_labels, labels) if source_labels is not None and labels is not None else None,
     )
     entries = decider.decide(matching)
@@ -121,6 +126,7 @@ def graft(
     fused: Mapping[str, str] | None = None,
     allow_fresh: str | Sequence[str] = (),
     in_mode: InMode = "repeat",
+    modes: Mapping[str, object] | None = None,
     source_labels: Sequence[str] | None = None,
     labels: Sequence[str] | None = None,
     stem: str | Sequence[str] | None = None,
@@ -142,6 +148,7 @@ def graft(
         fused=fused,
         allow_fresh=allow_fresh,
         in_mode=in_mode,
+        modes=modes,
         source_labels=source_labels,
         labels=labels,
         stem=stem,

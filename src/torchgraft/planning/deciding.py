@@ -7,13 +7,14 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from torchgraft.adapting import InMode, find_ops, match_labels
+from torchgraft.adapting import Change, InputChannels, find_ops, match_labels
 from torchgraft.adapting.ops import Op, Role, Shape
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError
 from torchgraft.matching import Matching, Pair, Part
 from torchgraft.planning.declared import Declared
-from torchgraft.planning.plans import TargetEntry, TargetStatus
+from torchgraft.planning.entries import TargetEntry, TargetStatus
+from torchgraft.planning.modes import ModeRules
 from torchgraft.planning.roles import Roles
 from torchgraft.planning.targets import Target
 from torchgraft.tensors import TensorRef
@@ -30,7 +31,7 @@ class Decider:
         targets: The model's tensors by key.
         roles: Tells stem, head and body apart.
         declared: What the user allows to stay fresh.
-        in_mode: How a stem of other input channels is filled.
+        modes: How steps that have several ways are done.
         labels: Class names of the checkpoint's head and of the model's, if both are known.
         refused: Filled on the way: why a tensor of the checkpoint that has a partner is not used.
     """
@@ -39,7 +40,7 @@ class Decider:
     targets: Mapping[str, Target]
     roles: Roles
     declared: Declared
-    in_mode: InMode
+    modes: ModeRules
     labels: tuple[Sequence[str], Sequence[str]] | None
     refused: dict[str, str] = field(default_factory=dict)
 
@@ -136,7 +137,8 @@ class Decider:
         if role == "head" and self.labels is not None:
             rows = match_labels(*self.labels)
         groups = getattr(target.owner, "groups", 1) if role == "stem" else 1
-        return find_ops(given, target.named.shape, role=role, in_mode=self.in_mode, rows=rows, groups=groups)
+        modes = self.modes.of(target.named.name)
+        return find_ops(Change(given, target.named.shape, role, modes, rows=rows, groups=groups))
 
     def _relabelled(self, key: str) -> bool:
         """Whether the head's rows stand for other classes although their number may be the same."""
@@ -146,7 +148,8 @@ class Decider:
 
     def _remapped(self, key: str, shape: tuple[int, ...]) -> bool:
         """Whether a map may put the stem's channels in another order although their number is the same."""
-        return not isinstance(self.in_mode, str) and len(shape) > 1 and self.roles.of(key) == "stem"
+        mode = Change(shape, shape, "stem", self.modes.of(key)).mode(InputChannels.name, "repeat")
+        return not isinstance(mode, str) and len(shape) > 1 and self.roles.of(key) == "stem"
 
     def _other_kind(self, target: Target, pair: Pair) -> TargetEntry:
         why = (

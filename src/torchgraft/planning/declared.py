@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 
 from torchgraft.adapting.ops import Role
 
-__all__ = ["Declared", "parts_of"]
+__all__ = ["Declared", "matches", "parts_of"]
 
 _ROLES = ("head", "stem")
 
@@ -30,11 +30,16 @@ class Declared:
 
     def names(self, key: str) -> bool:
         """Whether a pattern or path covers the tensor."""
-        return any(fnmatchcase(key, pattern) or key.startswith(f"{pattern}.") for pattern in self.patterns)
+        return any(matches(key, pattern) for pattern in self.patterns)
 
     def covers(self, role: Role) -> bool:
         """Whether tensors of this role may stay fresh."""
         return role in self.roles
+
+
+def matches(key: str, pattern: str) -> bool:
+    """Whether a tensor is meant by its name, the path of a module around it, or a pattern with `*`."""
+    return fnmatchcase(key, pattern) or key.startswith(f"{pattern}.")
 
 
 def parts_of(names: Sequence[str], among: Sequence[str]) -> tuple[str, ...]:

@@ -11,7 +11,8 @@ from torchgraft.adapting import Block, InputChannels, Rows
 from torchgraft.adapting.ops import Op, Shape
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError, ModelError
-from torchgraft.planning.plans import Plan, TargetEntry
+from torchgraft.planning.entries import TargetEntry
+from torchgraft.planning.plans import Plan
 
 __all__ = ["Found", "Gathering", "Lost"]
 

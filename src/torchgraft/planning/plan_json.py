@@ -12,7 +12,8 @@ from typing import Any, get_args
 from torchgraft.adapting import Role, op_from_json
 from torchgraft.errors import AdaptError, TorchgraftError
 from torchgraft.matching import Part
-from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry, TargetStatus
+from torchgraft.planning.entries import SourceEntry, TargetEntry, TargetStatus
+from torchgraft.planning.plans import Plan
 
 __all__ = ["plan_from_json", "plan_to_json", "read_plan"]
 

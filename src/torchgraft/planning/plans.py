@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any
 
-from torchgraft.adapting.ops import Op, Role
-from torchgraft.matching import Part
 from torchgraft.planning.declared import parts_of
+from torchgraft.planning.entries import SourceEntry, TargetEntry
 
 if TYPE_CHECKING:
     from torch import nn
@@ -21,76 +19,12 @@ if TYPE_CHECKING:
     from torchgraft.planning.building import Weights
     from torchgraft.planning.restoring import Restored
 
-__all__ = ["Plan", "SourceEntry", "TargetEntry", "TargetStatus"]
-
-TargetStatus: TypeAlias = Literal["loaded", "adapted", "fresh"]
+__all__ = ["Plan"]
 
 
-@dataclass(frozen=True, slots=True)
-class TargetEntry:
-    """What happens to one tensor of the model.
-
-    Attributes:
-        name: Its key in the model's state dict.
-        shape: Its shape there.
-        dtype: Its dtype there, by PyTorch's name without `torch.`.
-        buffer: Whether it is a buffer rather than a parameter.
-        role: Whether it belongs to a stem, a head or the body.
-        status: `loaded` as it is, `adapted` by `ops`, or `fresh`: it keeps the value it has.
-        why: The evidence for the pairing, or the reason why it stays fresh; one line.
-        source: The key of its partner in the checkpoint, if it has one; a fresh one's does not fit, and is
-            not used.
-        source_shape: The shape there.
-        source_dtype: The dtype there.
-        ops: What is done on the way, in order.
-        joined: Of a fused tensor (`qkv`), the parts it is made of, in order; then `source` is the first of
-            them that is in the checkpoint, and `ops` come after.
-        declared: For a fresh one: whether somebody said that it may be, so that the gate lets it pass.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    buffer: bool
-    role: Role
-    status: TargetStatus
-    why: str
-    source: str | None = None
-    source_shape: tuple[int, ...] | None = None
-    source_dtype: str | None = None
-    ops: tuple[Op, ...] = ()
-    joined: tuple[Part, ...] = ()
-    declared: bool = False
-
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """All keys of the checkpoint that it is filled from; none for a fresh one."""
-        if self.status == "fresh" or self.source is None:
-            return ()
-        if not self.joined:
-            return (self.source,)
-        return tuple(part.source for part in self.joined if part.source is not None)
-
-    @property
-    def numel(self) -> int:
-        """Number of elements."""
-        return math.prod(self.shape)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceEntry:
-    """What happens to one tensor of the checkpoint: `used`, or `unused` and why."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    status: Literal["used", "unused"]
-    why: str
-
-
-@dataclass(frozen=True)
+@dataclass
 class Plan:
-    """A dry run, frozen: print it, save it as JSON, apply it.
+    """A dry run: print it, save it as JSON, change it with `set`, apply it.
 
     Attributes:
         model: The model's class name.
@@ -160,6 +94,7 @@ class Plan:
         lines = [f"{self.model} ← {self.checkpoint}", f"  matched by {self.match}", f"  {self.summary}"]
         lines += [
             f"  {entry.status}: {entry.name} {list(entry.shape)}: {entry.why}"
+            + (f" ({entry.effect})" if entry.effect else "")
             for entry in self.targets
             if entry.status != "loaded"
         ]
@@ -190,6 +125,32 @@ class Plan:
         from torchgraft.planning.applying import apply_plan
 
         return apply_plan(self)
+
+    def set(self, name: str, *, mode: object = None, fresh: bool = False) -> Plan:
+        """Change what happens to a tensor, before the plan is applied.
+
+        Args:
+            name: A tensor's name, a module's path, or a pattern with `*`.
+            mode: Another mode for the step that changes it, such as `"zeros"` for a first layer's new
+                channels.
+            fresh: Leave it as it is in the model, and declare that for the gate.
+
+        Returns:
+            The same plan.
+
+        Raises:
+            ModelError: There is no such tensor.
+            AdaptError: Nothing is done to it in a mode, or there is no such mode.
+        """
+        from torchgraft.planning import editing
+
+        targets = self.targets
+        if mode is not None:
+            targets = editing.in_mode(targets, name, mode)
+        if fresh:
+            targets = editing.left_fresh(targets, name)
+        self.targets, self.sources = targets, editing.without_takers(self.sources, targets)
+        return self
 
     def bind(self, model: nn.Module, checkpoint: Weights) -> Plan:
         """The same plan for this model and these weights, given as to `plan`; `apply` checks that they fit.

@@ -13,8 +13,9 @@ import torch
 
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import CheckpointError, ModelError
+from torchgraft.planning.entries import SourceEntry, TargetEntry
 from torchgraft.planning.gathering import Found, Gathering, Lost
-from torchgraft.planning.plans import Plan, SourceEntry, TargetEntry
+from torchgraft.planning.plans import Plan
 
 __all__ = ["Restored", "restore"]
 

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torchgraft.adapting.ops import Op, Shape
-from torchgraft.planning.plans import Plan, TargetEntry
+from torchgraft.planning.entries import TargetEntry
+from torchgraft.planning.plans import Plan
 from torchgraft.planning.script_ops import spelled
 
 __all__ = ["Move", "moves_of"]
