@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from torchgraft.errors import AdaptError
 from torchgraft.planning.declared import parts_of
 from torchgraft.planning.entries import SourceEntry, TargetEntry
 
@@ -144,6 +145,8 @@ class Plan:
         """
         from torchgraft.planning import editing
 
+        if mode is None and not fresh:
+            raise AdaptError("nothing to change", where=name, hint="give mode=… or fresh=True")
         targets = self.targets
         if mode is not None:
             targets = editing.in_mode(targets, name, mode)
