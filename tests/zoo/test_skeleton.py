@@ -110,3 +110,17 @@ def test_a_skeleton_holds_nothing():
     model = skeleton(lambda: nn.Linear(10**8, 10**8))  # 40 PB, if it held anything
     assert model is not None
     assert all(parameter.is_meta for parameter in model.parameters())
+
+
+def test_tensors_with_values_are_filled():
+    """A constructor may compute with numbers on the way, where it says that it wants real ones."""
+    width = 0
+
+    def build() -> nn.Module:
+        nonlocal width
+        width = int(torch.zeros(3, device="cpu").fill_(2).mul_(torch.ones(3, device="cpu")).sum())
+        return nn.Linear(width, width)
+
+    model = skeleton(build)
+    assert model is not None
+    assert width == model.in_features == 6

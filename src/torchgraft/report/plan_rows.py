@@ -101,8 +101,9 @@ def _row(group: Sequence[TargetEntry | SourceEntry]) -> Row:
 
 
 def _evidence(entry: TargetEntry | SourceEntry) -> str:
-    """The reason, less what is done, which has a place of its own."""
-    return entry.why.removeprefix(done(entry)).removeprefix("; ")
+    """The reason, less what is done, which has a place of its own; and what a mode means for the outputs."""
+    reason = entry.why.removeprefix(done(entry)).removeprefix("; ")
+    return "; ".join(filter(None, (reason, getattr(entry, "effect", ""))))
 
 
 def _joined(names: Sequence[str], *, like: Sequence[str] = ()) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 __all__ = ["has_unsaved_tensors", "skeleton"]
 
@@ -23,7 +25,7 @@ _log = logging.getLogger(__name__)
 def skeleton(build: Callable[[], nn.Module]) -> nn.Module | None:
     """What `build` gives, on the meta device; `None` if it can't be built there."""
     try:
-        with torch.device("meta"), warnings.catch_warnings():
+        with torch.device("meta"), _NoFills(), warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # constructors copy into meta tensors, which warns and does nothing
@@ -34,6 +36,28 @@ def skeleton(build: Callable[[], nn.Module]) -> nn.Module | None:
     if any(not tensor.is_meta for tensor in (*model.parameters(), *model.buffers())):
         return None  # a part was put on a device of its own choice: half a skeleton is no use
     return model
+
+
+_FILLS = frozenset(
+    getattr(torch.Tensor, name)
+    for name in ("normal_", "uniform_", "zero_", "fill_", "erfinv_", "mul_", "add_", "clamp_")
+)
+"""What initialisations are made of."""
+
+
+class _NoFills(TorchFunctionMode):
+    """Leaves out what would fill a tensor that has no values: most of the time a constructor takes."""
+
+    def __torch_function__(
+        self,
+        func: Any,
+        types: Any,  # noqa: ARG002  # the protocol's
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func in _FILLS and args[0].is_meta and not any(isinstance(arg, torch.Tensor) for arg in args[1:]):
+            return args[0]
+        return func(*args, **(kwargs or {}))
 
 
 def has_unsaved_tensors(model: nn.Module) -> bool:
