@@ -159,3 +159,14 @@ def test_what_it_remembers_goes_where_the_model_goes():
 def test_it_is_frozen(thing):
     with pytest.raises(FrozenInstanceError):
         setattr(thing, fields(thing)[0].name, None)
+
+
+@given(preprocessings, st.data())
+def test_followed_by_is_one_after_the_other(before, data):
+    per_channel = st.lists(st.floats(0.1, 5), min_size=before.channels, max_size=before.channels)
+    scale, shift, image = data.draw(per_channel), data.draw(per_channel), data.draw(per_channel)
+    both = before.followed_by(scale, shift)
+    for channel, x in enumerate(image):
+        first = (x - before.mean[channel]) / before.std[channel]
+        wanted = first * scale[channel] + shift[channel]
+        assert (x - both.mean[channel]) / both.std[channel] == pytest.approx(wanted, rel=1e-6, abs=1e-6)

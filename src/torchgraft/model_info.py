@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     from torch import nn
 
-__all__ = ["ModelInfo", "Preprocessing", "attach_info", "describe", "info_of"]
+__all__ = ["DESCRIPTION_KEY", "ModelInfo", "Preprocessing", "attach_info", "describe", "info_of"]
+
+DESCRIPTION_KEY = "torchgraft"
+"""Where a file that `save` wrote keeps the description of its model, in its metadata."""
 
 _ATTRIBUTE = "torchgraft_info"
 _INTERPOLATIONS = ("nearest", "bilinear", "bicubic")
@@ -54,6 +57,12 @@ class Preprocessing:
             extra = channels - self.channels
             return replace(self, mean=self.mean + (mean,) * extra, std=self.std + (std,) * extra)
         return replace(self, mean=(mean,) * channels, std=(std,) * channels)
+
+    def followed_by(self, scale: Sequence[float], shift: Sequence[float]) -> Preprocessing:
+        """The same, then times `scale` plus `shift`, one number a channel each; as one normalisation."""
+        std = tuple(std / times for std, times in zip(self.std, scale, strict=True))
+        mean = tuple(mean - by * over for mean, by, over in zip(self.mean, shift, std, strict=True))
+        return replace(self, mean=mean, std=std)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a JSON file."""

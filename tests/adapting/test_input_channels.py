@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 from hypothesis import given
@@ -10,6 +12,8 @@ from timm.models import adapt_input_conv
 
 from torchgraft import AdaptError
 from torchgraft.adapting import Change, InputChannels, find_ops, op_from_json, parse_in_mode
+from torchgraft.adapting.channel_weights import densified
+from torchgraft.adapting.in_mode import normal_in_mode
 
 WEIGHT = torch.randn(5, 3, 2, 2, generator=torch.Generator().manual_seed(0))
 sizes = st.integers(1, 9)
@@ -95,7 +99,13 @@ def test_only_a_plain_stem_changes_channels():
 
 @pytest.mark.parametrize(
     ("text", "mode"),
-    [("sum", "sum"), ("0, 2,mean,zeros", (0, 2, "mean", "zeros")), ("mean,mean", ("mean", "mean"))],
+    [
+        ("sum", "sum"),
+        ("R=0,G=1,NIR=mean", (0, 1, "mean")),
+        ("keep-scale", "keep-scale"),
+        ("0, 2,mean,zeros", (0, 2, "mean", "zeros")),
+        ("mean,mean", ("mean", "mean")),
+    ],
 )
 def test_modes_on_the_command_line(text, mode):
     assert parse_in_mode(text) == mode
@@ -105,3 +115,86 @@ def test_modes_on_the_command_line(text, mode):
 def test_wrong_modes_on_the_command_line(text):
     with pytest.raises(AdaptError, match="use one of repeat, mean, sum, zeros"):
         parse_in_mode(text)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ({"R": 0, "G": 1, "B": 2, "NIR": "mean"}, [WEIGHT[:, 0], WEIGHT[:, 1], WEIGHT[:, 2], MEAN]),
+        ({"B": 2, "A": 0}, [WEIGHT[:, 2], WEIGHT[:, 0]]),
+        (
+            {"R": 0, "B": 2, "mixed": {"R": 0.5, "B": 2.0}},
+            [WEIGHT[:, 0], WEIGHT[:, 2], WEIGHT[:, 0] * 0.5 + WEIGHT[:, 2] * 2],
+        ),
+        ([[0.25, 0.75], "zeros"], [WEIGHT[:, 0] * 0.25 + WEIGHT[:, 1] * 0.75, torch.zeros_like(MEAN)]),
+        ([[1, 1, 1]], [WEIGHT.sum(1)]),
+    ],
+)
+def test_maps_by_name_and_mixes(mode, expected):
+    op = find_ops(Change((5, 3, 2, 2), (5, len(expected), 2, 2), "stem", {"input-channels": mode}))[0]
+    torch.testing.assert_close(op.apply(WEIGHT), torch.stack(expected, 1))
+    assert op_from_json(json.loads(json.dumps(op.to_json()))) == op
+    assert op.describe()
+
+
+@pytest.mark.parametrize(
+    ("mode", "message"),
+    [
+        ({"R": 0, "NIR": {"X": 1.0}}, "mixes 'X'"),
+        ({}, "no input-channel mode"),
+        ([[]], "can't hold"),
+        ([[float("nan")]], "can't hold"),
+        ([["a"]], "can't hold"),
+        ([[0.1, 0.2, 0.3, 0.4]], "4 factors, more than"),
+        ({"R": {}}, "mixes 'nothing'"),
+    ],
+)
+def test_wrong_maps(mode, message):
+    with pytest.raises(AdaptError, match=message):
+        InputChannels(3, 1, normal_in_mode(mode))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 8])
+def test_keep_scale_keeps_the_variance_for_independent_channels(channels):
+    weight = torch.randn(6, 3, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    new = InputChannels(3, channels, "keep-scale").apply(weight)
+    torch.testing.assert_close(new.square().sum((1, 2, 3)), weight.square().sum((1, 2, 3)))
+    noise = torch.randn(4000, channels, 3, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    variance = torch.nn.functional.conv2d(noise, new).var(0).flatten()
+    torch.testing.assert_close(variance, weight.square().sum((1, 2, 3)), rtol=0.12, atol=0)
+    plain = InputChannels(3, 8, "mean").apply(weight).square().sum((1, 2, 3))
+    assert (plain < 0.75 * weight.square().sum((1, 2, 3))).all()
+
+
+@given(n=sizes, extra=st.integers(0, 5))
+def test_keep_scale_there_and_back(n, extra):
+    weight = torch.linspace(-1, 2, 2 * n).reshape(2, n, 1, 1)
+    op = InputChannels(n, n + extra, "keep-scale")
+    torch.testing.assert_close(op.invert(op.apply(weight)), weight, rtol=1e-5, atol=1e-6)
+
+
+def test_filters_of_zeros_stay_zero():
+    opposed = torch.tensor([[[1.0]], [[-1.0]]]).reshape(1, 2, 1)
+    assert InputChannels(2, 1, "keep-scale").apply(opposed).eq(0).all()
+
+
+def test_one_channel_is_spread_over_each_group():
+    op = find_ops(Change((6, 1, 3, 3), (6, 2, 3, 3), "stem", groups=3))[0]
+    weight = torch.rand(6, 1, 3, 3)
+    image = torch.rand(1, 3, 5, 5)
+    alike = image.repeat_interleave(2, dim=1)
+    before = torch.nn.functional.conv2d(image, weight, groups=3)
+    torch.testing.assert_close(torch.nn.functional.conv2d(alike, op.apply(weight), groups=3), before)
+
+
+@given(
+    groups=st.sampled_from([1, 2, 3]),
+    each=st.integers(1, 3),
+    filters=st.integers(1, 2),
+    dims=st.integers(1, 3),
+)
+def test_a_grouped_convolution_as_a_dense_one(groups, each, filters, dims):
+    weight = torch.rand(groups * filters, each, *(2,) * dims, dtype=torch.float64)
+    image = torch.rand(2, groups * each, *(4,) * dims, dtype=torch.float64)
+    conv = {1: torch.nn.functional.conv1d, 2: torch.nn.functional.conv2d, 3: torch.nn.functional.conv3d}[dims]
+    torch.testing.assert_close(conv(image, densified(weight, groups)), conv(image, weight, groups=groups))

@@ -98,3 +98,68 @@ def test_equal_shapes_need_nothing():
     assert find_ops(Change((3, 2), (3, 2), "body")) == ()
     assert find_ops(Change((3, 2), (3, 2), "head", rows=RowMap((0, 1, 2), 3))) == ()
     assert len(find_ops(Change((3, 2), (3, 2), "head", rows=RowMap((1, 0, 2), 3)))) == 1
+
+
+OLD = torch.randn(7, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+OLD_BIAS = torch.randn(7, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+INPUTS = 3 * torch.randn(200, 5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+
+
+def grown(mode, new=1):
+    op = Rows((*range(7), *(None,) * new), 7, mode)
+    assert not op.needs_base
+    assert op_from_json(op.to_json()) == op
+    return op.apply(OLD), op.apply(OLD_BIAS)
+
+
+def test_a_mean_row_has_at_most_its_share_whatever_the_input():
+    weight, bias = grown("mean")
+    torch.testing.assert_close(weight[7], OLD.mean(0))
+    torch.testing.assert_close(bias[7], OLD_BIAS.mean())
+    shares = torch.softmax(INPUTS @ weight.T + bias, dim=1)[:, 7]
+    assert shares.max() <= 1 / 8
+
+
+def test_a_zero_row_starts_low_for_every_input():
+    weight, bias = grown("zeros", new=2)
+    scores = INPUTS @ weight.T + bias
+    assert torch.equal(weight[:7], OLD)
+    assert (scores[:, 7:] == scores[0, 7]).all()
+    assert scores[0, 7] == min(OLD_BIAS.min().item(), scores[0, 7].item())
+    assert torch.sigmoid(scores[:, 7:]).max() <= 0.01 + 1e-12
+
+
+def test_new_rows_have_the_old_ones_mean_and_covariance():
+    weight, bias = grown("mean-cov", new=40_000)
+    joint = torch.cat([weight[7:], bias[7:, None]], dim=1)
+    old = torch.cat([OLD, OLD_BIAS[:, None]], dim=1)
+    torch.testing.assert_close(joint.mean(0), old.mean(0), rtol=0, atol=0.03)
+    torch.testing.assert_close(torch.cov(joint.T), torch.cov(old.T), rtol=0, atol=0.05)
+    assert torch.equal(grown("mean-cov")[0], grown("mean-cov")[0])
+
+
+@pytest.mark.parametrize("mode", ["mean", "mean-cov"])
+def test_rows_of_one_length_stay_so(mode):
+    weight = 3 * torch.nn.functional.normalize(OLD)
+    new = Rows((None, 2, None), 7, mode).apply(weight)
+    torch.testing.assert_close(new.norm(dim=1), torch.full((3,), 3.0, dtype=torch.float64))
+    assert torch.equal(new[1], weight[2])
+
+
+def test_conv_heads_and_other_modes():
+    conv = OLD[:, :, None, None]
+    for mode in ("mean", "mean-cov", "zeros"):
+        op = Rows((1, None), 7, mode)
+        torch.testing.assert_close(op.apply(conv)[:, :, 0, 0], op.apply(OLD))
+        assert op.effect
+        assert op.describe().endswith(f"1 new by {mode}")
+    assert Rows((1, None), 7).with_mode("mean").mode == "mean"
+    with pytest.raises(AdaptError, match="no mode 'median'"):
+        Rows((1, None), 7).with_mode("median")
+    assert Rows.from_json({"op": "rows", "rows": [1], "source_rows": 7}).mode == "model"
+
+
+def test_a_scale_that_all_classes_share_is_left_alone():
+    rows = RowMap((1, 0), 2)
+    assert find_ops(Change((1,), (1,), "head", rows=rows)) == ()
+    assert find_ops(Change((), (), "head", rows=rows)) == ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from torchgraft.adapting.ops import Role, Shape
@@ -36,6 +36,15 @@ class Change:
     groups: int = 1
     place: object = None
 
-    def mode(self, op: str, default: object) -> object:
-        """The mode wanted for the op of this name; the most particular word counts."""
-        return self.modes.get(ANY_OP, self.modes.get(op, default))
+    def mode(self, op: str, default: object, among: Collection[str] | None = None) -> object:
+        """The mode wanted for the op of this name; the most particular word counts.
+
+        Args:
+            op: Its name.
+            default: If none is wanted.
+            among: What the modes are called, where another op of the tensor may have modes too: one that is
+                wanted for whichever op takes it is not this op's if it is none of these.
+        """
+        mine = self.modes.get(op, default)
+        meant = self.modes.get(ANY_OP, mine)
+        return mine if among is not None and meant not in among else meant

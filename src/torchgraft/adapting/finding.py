@@ -7,12 +7,21 @@ from typing import Any, Protocol
 
 from torchgraft.adapting.block import Block
 from torchgraft.adapting.change import Change
+from torchgraft.adapting.copied_channels import CopiedChannels
+from torchgraft.adapting.inflated import Deflated, Inflated
 from torchgraft.adapting.input_channels import InputChannels
+from torchgraft.adapting.merged_rows import MergedRows
 from torchgraft.adapting.ops import Op, Shape
+from torchgraft.adapting.patch_kernel import PatchKernel
 from torchgraft.adapting.permuted import Permuted
 from torchgraft.adapting.pointwise import Pointwise
+from torchgraft.adapting.positions import Positions
+from torchgraft.adapting.relative_positions import RelativePositions
 from torchgraft.adapting.reshaped import Reshaped
 from torchgraft.adapting.rows import Rows
+from torchgraft.adapting.sine_positions import SinePositions
+from torchgraft.adapting.text_positions import TextPositions
+from torchgraft.adapting.vocabulary import Vocabulary
 from torchgraft.errors import AdaptError
 
 __all__ = ["find_ops", "modes_of_ops", "op_from_json"]
@@ -32,7 +41,24 @@ class _OpClass(Protocol):
 
 # To add an op: write its class in a file of its own and list it here. Each is offered the shape once, in this
 # order; `Rows` is last because it needs the model's own tensor, which has the final shape.
-_OPS: tuple[_OpClass, ...] = (Permuted, Block, Pointwise, Reshaped, InputChannels, Rows)
+_OPS: tuple[_OpClass, ...] = (
+    Permuted,
+    Block,
+    Pointwise,
+    Positions,
+    TextPositions,
+    SinePositions,
+    RelativePositions,
+    Reshaped,
+    PatchKernel,
+    Inflated,
+    Deflated,
+    CopiedChannels,
+    InputChannels,
+    Vocabulary,
+    MergedRows,
+    Rows,
+)
 
 
 def find_ops(change: Change) -> tuple[Op, ...]:
@@ -87,6 +113,11 @@ def _advice(shape: Shape, change: Change) -> str | None:
     if len(shape) != len(target) or not shape:
         return None
     differ = [dim for dim, (have, want) in enumerate(zip(shape, target, strict=True)) if have != want]
+    if differ == [1] and len(shape) == 3 and shape[0] == 1:
+        return (
+            "if it holds positions of patches, say of which grids: modes={its name: "
+            '{"grid": [rows, columns], "to": [rows, columns]}}'
+        )
     if differ == [1] and role != "stem":
         return "other input channels are a stem's: if this is the first layer, name it with stem="
     if differ == [0] and role == "head":

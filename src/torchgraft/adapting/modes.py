@@ -34,7 +34,7 @@ class Moded(Protocol):
 
 
 def with_mode(ops: tuple[Op, ...], mode: object) -> tuple[Op, ...]:
-    """The steps, with the one that has modes in this mode.
+    """The steps, with those that have such a mode in it.
 
     Raises:
         AdaptError: None has modes, or not this one.
@@ -42,7 +42,17 @@ def with_mode(ops: tuple[Op, ...], mode: object) -> tuple[Op, ...]:
     if not any(isinstance(op, Moded) for op in ops):
         steps = "; ".join(op.describe() for op in ops) or "it is taken as it is"
         raise AdaptError(f"nothing is done to it in a mode that could be chosen: {steps}")
-    return tuple(cast(Moded, op).with_mode(mode) if isinstance(op, Moded) else op for op in ops)
+    changed: list[Op] = []
+    refusals: list[AdaptError] = []
+    for op in ops:
+        try:
+            changed.append(cast(Moded, op).with_mode(mode) if isinstance(op, Moded) else op)
+        except AdaptError as error:
+            changed.append(op)
+            refusals.append(error)
+    if len(refusals) == sum(isinstance(op, Moded) for op in ops):
+        raise refusals[-1]
+    return tuple(changed)
 
 
 def effects(ops: tuple[Op, ...]) -> str:

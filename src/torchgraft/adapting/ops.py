@@ -10,8 +10,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Op", "Role", "Shape"]
 
-Role: TypeAlias = Literal["stem", "head", "body"]
-"""What a tensor's module is to the model: first to see the input, giver of the classes, or neither."""
+Role: TypeAlias = Literal["stem", "head", "vocabulary", "position", "relative-position", "body"]
+"""What a tensor's module is to the model: first to see the input, giver of the classes, a table over tokens
+(which may be both), a table of positions or of relative ones, or none of these."""
 
 Shape: TypeAlias = tuple[int, ...]
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from torchgraft.adapting.change import Change
+from torchgraft.adapting.new_rows import NewRows, computed_rows, normal_new_rows
 from torchgraft.adapting.ops import Shape
+from torchgraft.adapting.precision import widened
 from torchgraft.errors import AdaptError
 
 if TYPE_CHECKING:
@@ -15,24 +17,50 @@ if TYPE_CHECKING:
 
 __all__ = ["Rows"]
 
+_EFFECTS: dict[NewRows, str] = {
+    "model": "new classes start as the model initialises them",
+    "mean": "a new class starts with the mean of the old scores, below the likeliest",
+    "mean-cov": "a new class starts with scores spread as the old ones are",
+    "zeros": "a new class starts with a low score that is the same for every input",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows (first dimension) of a classifier's weight or bias, picked by class.
 
-    Rows without a source keep the value the model initialised them with (`base`).
+    | mode | new rows |
+    |---|---|
+    | `model` | keep the value the model initialised them with (`base`) |
+    | `mean` | the mean of the source's rows |
+    | `mean-cov` | drawn with the mean and covariance of the source's rows, normal, with a fixed seed |
+    | `zeros` | weight 0, bias the lowest of the source's, or log(0.01/0.99) if that is lower |
+
+    What they mean:
+        The score of a `mean` row is the mean of the old scores. By Jensen's inequality a softmax over n old
+        classes and it gives it at most 1/(n+1), whatever the input. A `zeros` row has the same score for
+        every input: through a sigmoid at most 0.01. `mean-cov` draws a row's weight and bias together.
+        Where the source's rows all have one length, as in a cosine classifier, computed rows other than
+        zeros are brought to it.
+
+    Sources:
+        `mean` and `mean-cov`: Hewitt, Initializing New Word Embeddings for Pretrained Language Models (2021).
+        The low bias of `zeros`: the prior of Lin et al., Focal Loss for Dense Object Detection (2017), §4.1.
 
     Attributes:
         rows: For each new row the source's row, or `None`.
         source_rows: How many the source has.
+        mode: Where new rows come from.
     """
 
     name: ClassVar[str] = "rows"
 
     rows: tuple[int | None, ...]
     source_rows: int
+    mode: NewRows = "model"
 
     def __post_init__(self) -> None:
+        normal_new_rows(self.mode)
         beyond = [row for row in self.rows if row is not None and not 0 <= row < self.source_rows]
         if beyond:
             raise AdaptError(f"there is no classifier row {beyond[0]}: the source has {self.source_rows}")
@@ -43,42 +71,67 @@ class Rows:
         rows = change.rows
         if change.role != "head" or rows is None or len(shape) != len(change.target) or not shape:
             return None
-        if rows.identity and shape[0] == change.target[0]:
+        if shape == change.target == (1,) != (rows.source_rows,):
+            return None  # a scale, which all classes have in common
+        have = len(rows.merges) or rows.source_rows
+        if rows.rows == tuple(range(have)) and shape[0] == change.target[0]:
             return None
-        if (rows.source_rows, len(rows.rows)) != (shape[0], change.target[0]):
+        if (have, len(rows.rows)) != (shape[0], change.target[0]):
             raise AdaptError(
                 f"{rows.source_rows} and {len(rows.rows)} class names don't fit a head of {shape[0]} and "
                 f"{change.target[0]} rows",
             )
-        if not rows.carried:
+        mode = normal_new_rows(change.mode(cls.name, "model", get_args(NewRows)))
+        if not rows.carried and mode == "model":
             raise AdaptError(
                 f"none of the {len(rows.rows)} class names is among the source's {rows.source_rows}",
                 hint='let the head start fresh: allow_fresh="head"',
             )
-        return cls(rows.rows, rows.source_rows)
+        return cls(rows.rows, have, mode)
 
     @property
     def needs_base(self) -> bool:
-        """Whether some rows have no source."""
-        return None in self.rows
+        """Whether the model's own rows are kept for some classes."""
+        return self.mode == "model" and None in self.rows
 
     def describe(self) -> str:
-        """Such as `"rows 1000→10 by class name, 8 carried, 2 fresh"`."""
+        """Such as `"rows 1000→10 by class, 8 carried, 2 fresh"`."""
         fresh = self.rows.count(None)
-        text = f"rows {self.source_rows}→{len(self.rows)} by class name, {len(self.rows) - fresh} carried"
-        return f"{text}, {fresh} fresh" if fresh else text
+        text = f"rows {self.source_rows}→{len(self.rows)} by class, {len(self.rows) - fresh} carried"
+        if not fresh:
+            return text
+        return f"{text}, {fresh} fresh" if self.mode == "model" else f"{text}, {fresh} new by {self.mode}"
+
+    @property
+    def effect(self) -> str:
+        """What it means for the outputs."""
+        return _EFFECTS[self.mode] if None in self.rows else ""
+
+    def with_mode(self, mode: object) -> Rows:
+        """The same step in another mode."""
+        return replace(self, mode=normal_new_rows(mode))
 
     def shape(self, source: Shape) -> Shape:
         """`(rows, …)` → `(new rows, …)`."""
         return (len(self.rows), *source[1:])
 
     def apply(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:
-        """The new rows; in the wider of both dtypes, so that fresh rows are not rounded to the source's.
+        """The new rows. With the model's own, in the wider of both dtypes, so that these are not rounded to
+        the source's; computed ones in the source's dtype.
 
         Raises:
             AdaptError: A shape does not fit, or rows are fresh and there is no `base`.
         """
-        return _pick(self.describe(), tensor, self.source_rows, self.rows, base)
+        fresh = self.rows.count(None)
+        if self.mode == "model" or not fresh:
+            return _pick(self.describe(), tensor, self.source_rows, self.rows, base)
+        import torch
+
+        _check_height(self.describe(), tensor, self.source_rows)
+        made = computed_rows(self.mode, widened(tensor), fresh).to(tensor.dtype)
+        places = iter(range(self.source_rows, self.source_rows + fresh))
+        rows = [next(places) if row is None else row for row in self.rows]
+        return torch.cat([tensor, made]).index_select(0, torch.tensor(rows, device=tensor.device))
 
     def invert(self, tensor: torch.Tensor, base: torch.Tensor | None = None) -> torch.Tensor:
         """The rows back in the source's order.
@@ -96,13 +149,23 @@ class Rows:
 
     def to_json(self) -> Mapping[str, Any]:
         """Its fields and its name."""
-        return {"op": self.name, "rows": list(self.rows), "source_rows": self.source_rows}
+        return {
+            "op": self.name,
+            "rows": list(self.rows),
+            "source_rows": self.source_rows,
+            "mode": self.mode,
+        }
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Rows:
         """The inverse of `to_json`."""
         rows = tuple(None if row is None else int(row) for row in data["rows"])
-        return cls(rows, int(data["source_rows"]))
+        return cls(rows, int(data["source_rows"]), data.get("mode", "model"))
+
+
+def _check_height(doing: str, tensor: torch.Tensor, height: int) -> None:
+    if tensor.ndim < 1 or tensor.shape[0] != height:
+        raise AdaptError(f"{doing}: a tensor of shape {list(tensor.shape)} has not {height} rows")
 
 
 def _pick(
@@ -110,8 +173,7 @@ def _pick(
 ) -> torch.Tensor:
     import torch
 
-    if tensor.ndim < 1 or tensor.shape[0] != height:
-        raise AdaptError(f"{doing}: a tensor of shape {list(tensor.shape)} has not {height} rows")
+    _check_height(doing, tensor, height)
     wanted = (len(rows), *tensor.shape[1:])
     pairs = [(new, old) for new, old in enumerate(rows) if old is not None]
     olds = torch.tensor([old for _, old in pairs], dtype=torch.long, device=tensor.device)
