@@ -7,7 +7,7 @@ from typing import Any
 import transformers
 from torch import nn
 
-__all__ = ["AUDIO", "CHANNELS", "DETECTION", "EVERY", "TEXT", "VISION", "build", "config_of"]
+__all__ = ["AUDIO", "CTC", "DETECTION", "EVERY", "TEXT", "VISION", "build"]
 
 Options = dict[str, Any]
 
@@ -18,7 +18,8 @@ _VIT: Options = {
 _STAGES: Options = {"hidden_sizes": [8, 12], "depths": [1, 1], "num_stages": 2}
 _RESNET: Options = {"embedding_size": 8, "hidden_sizes": [8, 12], "depths": [1, 1]}
 _SWIN: Options = {
-    "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4, "image_size": 32, "patch_size": 4,
+    "embed_dim": 8, "depths": [1, 1], "num_heads": [2, 2], "window_size": 4, "image_size": 32,
+    "patch_size": 4,
 }  # fmt: skip
 _CLIP_VISION: Options = {**_VIT, "projection_dim": 8}
 _CLIP_TEXT: Options = {
@@ -40,6 +41,7 @@ _BEIT_SEGMENTATION: Options = {
 _DETR: Options = {
     "d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "encoder_attention_heads": 2,
     "decoder_attention_heads": 2, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16, "num_queries": 5,
+    "use_timm_backbone": False, "use_pretrained_backbone": False, "backbone": None,
     "backbone_config": ("ResNetConfig", {**_RESNET, "hidden_sizes": [8, 12, 12, 16], "depths": [1, 1, 1, 1],
                                          "out_features": ["stage4"]}),
 }  # fmt: skip
@@ -62,6 +64,7 @@ _ENCODER_DECODER: Options = {
 }  # fmt: skip
 _T5: Options = {
     "vocab_size": 60, "d_model": 8, "d_kv": 4, "d_ff": 16, "num_layers": 1, "num_heads": 2,
+    "decoder_start_token_id": 0,
 }  # fmt: skip
 _LLAMA: Options = {
     "vocab_size": 60, "hidden_size": 8, "intermediate_size": 16, "num_hidden_layers": 1,
@@ -98,7 +101,7 @@ VISION: dict[str, tuple[str, Options]] = {
     "DonutSwinForImageClassification": ("DonutSwinConfig", _SWIN),
     "ResNetForImageClassification": ("ResNetConfig", _RESNET),
     "RegNetForImageClassification": ("RegNetConfig", {**_RESNET, "groups_width": 4}),
-    "BitForImageClassification": ("BitConfig", {**_RESNET, "hidden_sizes": [32, 32], "embedding_size": 32}),
+    "BitForImageClassification": ("BitConfig", {**_RESNET, "hidden_sizes": [128, 128], "embedding_size": 32}),
     "MobileNetV1ForImageClassification": ("MobileNetV1Config", {"depth_multiplier": 0.125}),
     "MobileNetV2ForImageClassification": ("MobileNetV2Config", {"depth_multiplier": 0.25}),
     "MobileNetV2ForSemanticSegmentation": ("MobileNetV2Config", {"depth_multiplier": 0.25}),
@@ -124,7 +127,8 @@ VISION: dict[str, tuple[str, Options]] = {
         "PoolFormerConfig", {"hidden_sizes": [4, 8, 8, 8], "depths": [1, 1, 1, 1]}
     ),
     "CvtForImageClassification": (
-        "CvtConfig", {"embed_dim": [4, 8, 8], "num_heads": [1, 2, 2], "depth": [1, 1, 2]}
+        "CvtConfig", {"embed_dim": [4, 8, 8], "num_heads": [1, 2, 2], "depth": [1, 2, 3],
+                      "patch_sizes": [7, 3, 3], "patch_stride": [4, 2, 2], "patch_padding": [2, 1, 1]}
     ),
     "Dinov2ForImageClassification": ("Dinov2Config", _VIT),
     "Dinov2WithRegistersForImageClassification": ("Dinov2WithRegistersConfig", _VIT),
@@ -139,9 +143,9 @@ VISION: dict[str, tuple[str, Options]] = {
     "SegformerForImageClassification": ("SegformerConfig", _SEGFORMER),
     "SegformerForSemanticSegmentation": ("SegformerConfig", _SEGFORMER),
     "UperNetForSemanticSegmentation": (
-        "UperNetConfig", {"backbone_config": ("ConvNextConfig", {"hidden_sizes": [4, 8, 8, 8],
-                                                                 "depths": [1, 1, 1, 1],
-                                                                 "out_features": _FOUR_RESNET["out_features"]}),
+        "UperNetConfig", {"backbone_config": ("ConvNextConfig",
+                                              {"hidden_sizes": [4, 8, 8, 8], "depths": [1, 1, 1, 1],
+                                               "out_features": ["stage1", "stage2", "stage3", "stage4"]}),
                           "hidden_size": 8, "auxiliary_channels": 8, "auxiliary_in_channels": 8,
                           "pool_scales": [1, 2]}
     ),
@@ -174,6 +178,10 @@ VISION: dict[str, tuple[str, Options]] = {
                           "stage_out_channels": [8, 8], "stage_num_blocks": [1, 1],
                           "stage_downsample": [False, True], "stage_light_block": [False, True],
                           "stage_kernel_size": [3, 3], "stage_numb_of_layers": [2, 2]}
+    ),
+    "PPLCNetForImageClassification": ("PPLCNetConfig", {"scale": 0.25}),
+    "Siglip2ForImageClassification": (
+        "Siglip2Config", {"vision_config": {**_VIT, "num_patches": 16}, "text_config": _CLIP_TEXT}
     ),
     "ImageGPTForImageClassification": (
         "ImageGPTConfig", {"vocab_size": 30, "n_positions": 64, "n_embd": 8, "n_layer": 1, "n_head": 2}
@@ -211,19 +219,31 @@ DETECTION: dict[str, tuple[str, Options]] = {
         "YolosConfig", {**_VIT, "image_size": [32, 32], "num_detection_tokens": 5}
     ),
     "DeformableDetrForObjectDetection": (
-        "DeformableDetrConfig", {**_DETR, "num_feature_levels": 2, "encoder_n_points": 2,
-                                 "decoder_n_points": 2,
+        "DeformableDetrConfig", {**_DETR, "d_model": 32, "num_feature_levels": 2, "encoder_n_points": 2,
+                                 "decoder_n_points": 2, "decoder_layers": 2,
                                  "backbone_config": ("ResNetConfig", {**_FOUR_RESNET,
                                                                       "out_features": ["stage3", "stage4"]})}
     ),
+    "RTDetrForObjectDetection": (
+        "RTDetrConfig", {"encoder_hidden_dim": 8, "encoder_in_channels": [12, 12, 16], "d_model": 8,
+                         "decoder_in_channels": [8, 8, 8], "num_queries": 5, "decoder_layers": 2,
+                         "decoder_ffn_dim": 16, "encoder_ffn_dim": 16, "encoder_attention_heads": 2,
+                         "decoder_attention_heads": 2, "num_denoising": 4,
+                         "backbone_config": ("RTDetrResNetConfig",
+                                             {**_FOUR_RESNET, "layer_type": "basic",
+                                              "out_features": ["stage2", "stage3", "stage4"]})}
+    ),
+    "EomtForUniversalSegmentation": (
+        "EomtConfig", {**_VIT, "num_blocks": 1, "num_queries": 5, "num_upscale_blocks": 1}
+    ),
     "MaskFormerForInstanceSegmentation": (
-        "MaskFormerConfig", {"backbone_config": ("SwinConfig", _FOUR_SWIN), "fpn_feature_size": 8,
-                             "mask_feature_size": 8,
+        "MaskFormerConfig", {"backbone_config": ("SwinConfig", _FOUR_SWIN), "fpn_feature_size": 32,
+                             "mask_feature_size": 32,
                              "decoder_config": ("DetrConfig", _DETR)}
     ),
     "Mask2FormerForUniversalSegmentation": (
-        "Mask2FormerConfig", {"backbone_config": ("SwinConfig", _FOUR_SWIN), "feature_size": 8,
-                              "mask_feature_size": 8, "hidden_dim": 8, "encoder_feedforward_dim": 16,
+        "Mask2FormerConfig", {"backbone_config": ("SwinConfig", _FOUR_SWIN), "feature_size": 32,
+                              "mask_feature_size": 32, "hidden_dim": 32, "encoder_feedforward_dim": 16,
                               "dim_feedforward": 16, "encoder_layers": 1, "decoder_layers": 2,
                               "num_attention_heads": 2, "num_queries": 5}
     ),
@@ -250,7 +270,8 @@ TEXT: dict[str, tuple[str, Options]] = {
     "MPNetForSequenceClassification": ("MPNetConfig", _BERT),
     "ModernBertForSequenceClassification": ("ModernBertConfig", {**_BERT, "pad_token_id": 0}),
     "SqueezeBertForSequenceClassification": (
-        "SqueezeBertConfig", {**_BERT, "q_groups": 1, "k_groups": 1, "v_groups": 1, "post_attention_groups": 1,
+        "SqueezeBertConfig", {**_BERT, "q_groups": 1, "k_groups": 1, "v_groups": 1,
+                              "post_attention_groups": 1,
                               "intermediate_groups": 1, "output_groups": 1}
     ),
     "FNetForSequenceClassification": ("FNetConfig", _BERT),
@@ -286,6 +307,69 @@ TEXT: dict[str, tuple[str, Options]] = {
     "Gemma2ForSequenceClassification": ("Gemma2Config", _LLAMA),
     "PhiForSequenceClassification": ("PhiConfig", {**_LLAMA, "num_key_value_heads": 2}),
     "MixtralForSequenceClassification": ("MixtralConfig", {**_LLAMA, "num_local_experts": 2}),
+    "MobileBertForSequenceClassification": (
+        "MobileBertConfig", {**_BERT, "intra_bottleneck_size": 8, "true_hidden_size": 8}
+    ),
+    "MegatronBertForSequenceClassification": ("MegatronBertConfig", _BERT),
+    "RemBertForSequenceClassification": (
+        "RemBertConfig", {**_BERT, "input_embedding_size": 8, "output_embedding_size": 8}
+    ),
+    "ErnieForSequenceClassification": ("ErnieConfig", _BERT),
+    "EsmForSequenceClassification": ("EsmConfig", {**_BERT, "pad_token_id": 1, "mask_token_id": 3}),
+    "IBertForSequenceClassification": ("IBertConfig", _BERT),
+    "XLMRobertaXLForSequenceClassification": ("XLMRobertaXLConfig", _BERT),
+    "LayoutLMForSequenceClassification": ("LayoutLMConfig", _BERT),
+    "LayoutLMv3ForSequenceClassification": (
+        "LayoutLMv3Config", {**_BERT, "hidden_size": 12, "coordinate_size": 2, "shape_size": 2,
+                             "input_size": 32, "patch_size": 8}
+    ),
+    "LiltForSequenceClassification": ("LiltConfig", {**_BERT, "hidden_size": 24}),
+    "MarkupLMForSequenceClassification": ("MarkupLMConfig", _BERT),
+    "FunnelForSequenceClassification": (
+        "FunnelConfig", {"vocab_size": 60, "block_sizes": [1, 1], "d_model": 8, "n_head": 2, "d_head": 4,
+                         "d_inner": 16}
+    ),
+    "XLMForSequenceClassification": (
+        "XLMConfig", {"vocab_size": 60, "emb_dim": 8, "n_layers": 1, "n_heads": 2}
+    ),
+    "FlaubertForSequenceClassification": (
+        "FlaubertConfig", {"vocab_size": 60, "emb_dim": 8, "n_layers": 1, "n_heads": 2}
+    ),
+    "CTRLForSequenceClassification": ("CTRLConfig", {**_GPT2, "dff": 16}),
+    "PLBartForSequenceClassification": ("PLBartConfig", _ENCODER_DECODER),
+    "MT5ForSequenceClassification": ("MT5Config", _T5),
+    "UMT5ForSequenceClassification": ("UMT5Config", _T5),
+    "GPTNeoForSequenceClassification": (
+        "GPTNeoConfig", {"vocab_size": 60, "hidden_size": 8, "num_layers": 1, "num_heads": 2,
+                         "attention_types": [[["global"], 1]], "max_position_embeddings": 64,
+                         "pad_token_id": 0}
+    ),
+    "GPTJForSequenceClassification": ("GPTJConfig", {**_GPT2, "rotary_dim": 4}),
+    "GPTBigCodeForSequenceClassification": ("GPTBigCodeConfig", _GPT2),
+    "FalconForSequenceClassification": (
+        "FalconConfig", {"vocab_size": 60, "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2,
+                         "pad_token_id": 0}
+    ),
+    "MptForSequenceClassification": (
+        "MptConfig", {"vocab_size": 60, "d_model": 8, "n_heads": 2, "n_layers": 1, "pad_token_id": 0}
+    ),
+    "Phi3ForSequenceClassification": ("Phi3Config", _LLAMA),
+    "StableLmForSequenceClassification": ("StableLmConfig", _LLAMA),
+    "Starcoder2ForSequenceClassification": ("Starcoder2Config", _LLAMA),
+    "SmolLM3ForSequenceClassification": ("SmolLM3Config", _LLAMA),
+    "Gemma3TextForSequenceClassification": ("Gemma3TextConfig", _LLAMA),
+    "NemotronForSequenceClassification": ("NemotronConfig", _LLAMA),
+    "PersimmonForSequenceClassification": ("PersimmonConfig", _LLAMA),
+    "Qwen2MoeForSequenceClassification": (
+        "Qwen2MoeConfig", {**_LLAMA, "num_experts": 2, "num_experts_per_tok": 1, "moe_intermediate_size": 8,
+                           "shared_expert_intermediate_size": 8}
+    ),
+    "OpenAIGPTForSequenceClassification": ("OpenAIGPTConfig", _GPT2),
+    "BioGptForSequenceClassification": ("BioGptConfig", _BERT),
+    "CanineForSequenceClassification": (
+        "CanineConfig", {**_BERT, "num_hash_functions": 2, "num_hash_buckets": 16, "downsampling_rate": 2,
+                         "local_transformer_stride": 4}
+    ),
     "PerceiverForSequenceClassification": (
         "PerceiverConfig", {"num_latents": 4, "d_latents": 8, "d_model": 8, "num_blocks": 1,
                             "num_self_attends_per_block": 1, "num_self_attention_heads": 2,
@@ -322,20 +406,13 @@ CTC: dict[str, tuple[str, Options]] = {
 EVERY = {**VISION, **DETECTION, **TEXT, **AUDIO, **CTC}
 
 
-def config_of(name: str) -> Any:
-    """The class's small config; options that a config class doesn't know are left out."""
-    kind, options = EVERY[name]
-    return _config(kind, options)
-
-
 def build(name: str) -> nn.Module:
-    """A small model of that class, with 3 input channels."""
-    model: nn.Module = getattr(transformers, name)(config_of(name))
+    """A small model of that class, with 3 input channels; its published configs are not asked for."""
+    kind, options = EVERY[name]
+    model: nn.Module = getattr(transformers, name)(_config(kind, options))
     return model
 
 
 def _config(kind: str, options: Options) -> Any:
-    given = {
-        key: _config(*value) if isinstance(value, tuple) else value for key, value in options.items()
-    }
+    given = {key: _config(*value) if isinstance(value, tuple) else value for key, value in options.items()}
     return getattr(transformers, kind)(**given)

@@ -21,14 +21,15 @@ class Edits:
 
     _waiting: list[tuple[Any, str, Any]] = field(default_factory=list)
 
-    def parameter(self, module: nn.Module, name: str, value: torch.Tensor) -> None:
-        """A parameter gets a new tensor; its class, attributes and memory layout stay."""
+    def parameter(self, module: nn.Module, name: str, value: torch.Tensor) -> nn.Parameter:
+        """A parameter gets a new tensor, returned; its class, attributes and memory layout stay."""
         old = getattr(module, name)
         new = nn.Parameter(_laid_out_like(value.detach(), old), requires_grad=old.requires_grad)
         if type(old) is not nn.Parameter and type(old.data) is torch.Tensor:
             new = torch.Tensor._make_subclass(type(old), new.data, old.requires_grad)  # noqa: SLF001  # no public way keeps the class
         vars(new).update(vars(old))
         self._waiting.append((module, name, new))
+        return new
 
     def attribute(self, owner: object, name: str, value: object) -> None:
         """An attribute gets a new value."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
+from torchgraft.anatomy.detection import detector_in, with_blocks
 from torchgraft.anatomy.example_inputs import guesses
+from torchgraft.anatomy.input_layout import input_layout
+from torchgraft.anatomy.not_classes import why_no_classes
+from torchgraft.anatomy.placeholders import gives_features, placeholder_in
 from torchgraft.anatomy.sites import Anatomy, Site, named_sites, site_at
 from torchgraft.anatomy.tracing import Trace, run
+from torchgraft.anatomy.training_heads import training_heads
 from torchgraft.errors import AnatomyError
 
 __all__ = ["Examined", "examine", "observe"]
@@ -29,7 +34,8 @@ def examine(
 ) -> Anatomy:
     """Find a model's stems and heads by running it, whatever they are called.
 
-    The model is run once in evaluation mode and left as it was. Where both `stem` and `head` are given it is
+    The model is run once in evaluation mode and left as it was; once more in training mode if a layer of the
+    heads' size did not run. Where both `stem` and `head` are given it is
     not run.
 
     Args:
@@ -43,7 +49,7 @@ def examine(
         AnatomyError: The model takes none of the inputs tried, or has no such layer.
     """
     stems = named_sites(model, stem, "stem") if stem is not None else None
-    heads = named_sites(model, head, "head") if head is not None else None
+    heads = with_blocks(model, named_sites(model, head, "head")) if head is not None else None
     if stems is not None and heads is not None:
         return Anatomy(stems, heads)
     seen = observe(model, example).anatomy
@@ -51,6 +57,7 @@ def examine(
         seen.stems if stems is None else stems,
         seen.heads if heads is None else heads,
         seen.notes,
+        seen.placeholder,
     )
 
 
@@ -70,6 +77,9 @@ def observe(model: nn.Module, example: object = None) -> Examined:
         AnatomyError: It took none.
     """
     _check_runnable(model)
+    detector = detector_in(model)
+    if detector is not None:
+        return Examined(example, *detector.watched(example))
     failures: dict[str, list[str]] = {}
     for attempt in [example] if example is not None else guesses(model):
         try:
@@ -78,7 +88,9 @@ def observe(model: nn.Module, example: object = None) -> Examined:
             _log.debug("input of shape %s was refused", shape_of(attempt), exc_info=True)
             failures.setdefault(_first_line(error), []).append(shape_of(attempt))
             continue
-        return Examined(attempt, trace, _read(model, trace))
+        anatomy = _read(model, trace, attempt)
+        further = training_heads(model, attempt, trace, anatomy.heads)
+        return Examined(attempt, trace, replace(anatomy, heads=(*anatomy.heads, *further)))
     tried = [f"{', '.join(shapes)}: {failure}" for failure, shapes in failures.items()]
     tried = tried or ["nothing: it has no convolution, Linear or embedding to guess from"]
     raise AnatomyError(
@@ -108,6 +120,15 @@ def _check_runnable(model: nn.Module) -> None:
             where=where,
             hint="use the Python model it was made from, and graft the script module's state dict",
         )
+    weights = ((path, getattr(module, "weight", None)) for path, module in model.named_modules())
+    packed = [path for path, weight in weights if callable(weight) and not isinstance(weight, nn.Module)]
+    if packed:
+        raise AnatomyError(
+            f"{packed[0]} is quantised: its weights are packed as whole numbers, to scales that were "
+            "measured on the layer as it is",
+            where=where,
+            hint="adapt the floating-point model, train it, and quantise that",
+        )
     lazy = [name for name, parameter in model.named_parameters() if is_lazy(parameter)]
     if lazy:
         raise AnatomyError(
@@ -123,14 +144,28 @@ def _check_runnable(model: nn.Module) -> None:
         )
 
 
-def _read(model: nn.Module, trace: Trace) -> Anatomy:
+def _read(model: nn.Module, trace: Trace, example: object) -> Anatomy:
     notes = [f"an output depends on {name!r}, a parameter of no layer" for name in sorted(trace.loose)]
-    heads = [] if trace.loose else trace.heads()
+    stems = tuple(
+        replace(site, layout=input_layout(model, example, site)) for site in _sites(model, trace.stems())
+    )
+    placeholder = placeholder_in(trace)
+    heads = [] if trace.loose or gives_features(trace, placeholder) else trace.heads()
     if not heads and not notes and any(trace.outputs):
         notes.append("the outputs sum up layers at different depths: they are features, not classes")
     elif not heads and not notes:
         notes.append("the outputs depend on no layer: they are detached, or computed without gradients")
-    return Anatomy(_sites(model, trace.stems()), _sites(model, heads), tuple(notes))
+    heads = list(dict.fromkeys([*heads, *_auxiliary(model, trace, heads)]))
+    if (why := why_no_classes(model, trace, _sites(model, heads))) is not None:
+        heads, notes = [], [*notes, why]
+    return Anatomy(stems, _sites(model, heads), tuple(notes), placeholder)
+
+
+def _auxiliary(model: nn.Module, trace: Trace, heads: Sequence[str]) -> list[str]:
+    """Layers that give as many classes as the heads do, for a loss that was not asked for."""
+    sizes = {site.out_size for site in _sites(model, heads)}
+    unread = _sites(model, [trace.paths[call] for call in trace.unread])
+    return [site.path for site in unread if sizes == {site.out_size} and site.kind in ("conv", "linear")]
 
 
 def _sites(model: nn.Module, paths: Sequence[str]) -> tuple[Site, ...]:

@@ -12,11 +12,19 @@ from torchgraft.errors import AdaptError
 __all__ = ["changeable", "common_size"]
 
 
-def changeable(model: nn.Module, site: Site, role: str) -> tuple[nn.Module, nn.Parameter]:
+def changeable(
+    model: nn.Module, site: Site, role: str, together: Sequence[str] = ()
+) -> tuple[nn.Module, nn.Parameter]:
     """The layer and its weight, if their size can be changed.
 
+    Args:
+        model: The model.
+        site: The layer.
+        role: `"stem"` or `"head"`, for messages.
+        together: Paths of the layers that are changed with it.
+
     Raises:
-        AdaptError: It is of a kind that can't, computes its weight, or shares it.
+        AdaptError: It is of a kind that can't, computes its weight, or shares it with one that stays.
     """
     module = model.get_submodule(site.path)
     where = f"{role} {site.path!r} ({type(module).__name__})"
@@ -32,7 +40,8 @@ def changeable(model: nn.Module, site: Site, role: str) -> tuple[nn.Module, nn.P
             hint="remove it first: torch.nn.utils.parametrize.remove_parametrizations(layer, 'weight')",
         )
     for path, other in model.named_modules():
-        if other is not module and any(held is weight for held in other.parameters(recurse=False)):
+        stays = other is not module and path not in together
+        if stays and any(held is weight for held in other.parameters(recurse=False)):
             raise AdaptError(f"its weight is shared with {path!r}, which would change too", where=where)
     return module, weight
 
@@ -43,7 +52,7 @@ def common_size(sites: Sequence[Site], role: str) -> int:
     Raises:
         AdaptError: They differ.
     """
-    sizes = {site.path: site.in_size if role == "stem" else site.out_size for site in sites}
+    sizes = {site.path: site.channels if role == "stem" else site.classes for site in sites}
     if len(set(sizes.values())) != 1:
         listed = ", ".join(f"{path} ({size})" for path, size in sizes.items())
         raise AdaptError(

@@ -9,11 +9,14 @@ from typing import Literal, TypeAlias
 
 from torch import nn
 
+from torchgraft.adapting import InputLayout, RowBlocks
 from torchgraft.errors import AnatomyError
 
 __all__ = ["Anatomy", "Kind", "Site", "matrix_layers", "named_sites", "site_at"]
 
-Kind: TypeAlias = Literal["conv", "linear", "embedding", "conv-transpose", "recurrent", "other"]
+Kind: TypeAlias = Literal[
+    "conv", "linear", "embedding", "conv-transpose", "recurrent", "placeholder", "other"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +25,13 @@ class Site:
 
     Attributes:
         path: Its name in `model.named_modules()`; `""` if the model is that layer.
-        kind: What it is; `adapt` changes `"conv"` (1 to 3 dimensions) and `"linear"`.
+        kind: What it is; `adapt` changes `"conv"` (1 to 3 dimensions) and `"linear"`, and puts a head in the
+            place of a `"placeholder"`, an `nn.Identity`.
         in_size: Input channels or features, of all groups; an embedding's vocabulary; 0 where unknown.
         out_size: Output channels or features; 0 where unknown.
         groups: Groups of a convolution, else 1.
+        blocks: How the rows of a detector's head are laid out; `None` for every other layer.
+        layout: How the input's channels lie in a stem that sees them several times; `None` for others.
     """
 
     path: str
@@ -33,6 +39,18 @@ class Site:
     in_size: int
     out_size: int
     groups: int = 1
+    blocks: RowBlocks | None = None
+    layout: InputLayout | None = None
+
+    @property
+    def channels(self) -> int:
+        """The channels of the input if it is a stem: its `in_size`, unless it sees each several times."""
+        return self.in_size if self.layout is None else self.layout.channels
+
+    @property
+    def classes(self) -> int:
+        """The classes that it gives if it is a head: its `out_size`, but for a detector's."""
+        return self.out_size if self.blocks is None else self.blocks.classes(self.out_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +61,13 @@ class Anatomy:
         stems: Layers that see the input before any other layer has, in the order they run.
         heads: Layers that give the outputs, in the order they run; empty for a model that gives features.
         notes: Why something was not found.
+        placeholder: Where a model that gives features keeps an `nn.Identity` for a head.
     """
 
     stems: tuple[Site, ...]
     heads: tuple[Site, ...]
     notes: tuple[str, ...] = ()
+    placeholder: Site | None = None
 
 
 def matrix_layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
@@ -105,6 +125,8 @@ def _named_site(model: nn.Module, name: str, role: str) -> Site:
         raise AnatomyError(
             f"there is no module {name!r} to be the {role}", where=where, hint=f"near it: {near}"
         )
+    if role == "head" and isinstance(modules[name], nn.Identity):
+        return Site(name, "placeholder", 0, 0)
     inside = [path for path in layers if path == name or not name or path.startswith(f"{name}.")]
     if len(inside) != 1:
         raise AnatomyError(

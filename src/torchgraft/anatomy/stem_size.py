@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
+import torch
 from torch import nn
 
 from torchgraft.adapting import Change, InputChannels, find_ops
 from torchgraft.adapting.in_mode import normal_in_mode
 from torchgraft.anatomy.edits import Edits
+from torchgraft.anatomy.grouped_stems import dense_weight
 from torchgraft.anatomy.layers import changeable, common_size
 from torchgraft.anatomy.mirrors import STEM_NAMES, mirror
+from torchgraft.anatomy.mode_rules import ModeRules
 from torchgraft.anatomy.sites import Site
-
-if TYPE_CHECKING:
-    from torchgraft.adapting import InMode
 
 __all__ = ["resize_stem"]
 
 
 def resize_stem(
-    model: nn.Module, stems: Sequence[Site], channels: int, in_mode: InMode, edits: Edits
+    model: nn.Module, stems: Sequence[Site], channels: int, rules: ModeRules, edits: Edits
 ) -> bool:
     """Collect the edits that give every stem `channels` input channels; tell whether there are any.
 
@@ -30,28 +29,40 @@ def resize_stem(
         AdaptError: A stem can't be changed so.
     """
     have = common_size(stems, "stem")
-    changed = [_resize_one(model, site, channels, in_mode, edits) for site in stems]
+    changed = [_resize_one(model, site, channels, rules, edits) for site in stems]
     if channels != have:
         for site in stems:
             mirror(model, site.path, STEM_NAMES, have, channels, edits)
     return any(changed)
 
 
-def _resize_one(model: nn.Module, site: Site, channels: int, in_mode: InMode, edits: Edits) -> bool:
-    mode = normal_in_mode(in_mode)
-    if channels == site.in_size and (isinstance(mode, str) or mode == tuple(range(channels))):
+def _resize_one(model: nn.Module, site: Site, channels: int, rules: ModeRules, edits: Edits) -> bool:
+    modes = rules.of(f"{site.path}.weight" if site.path else "weight")
+    mode = normal_in_mode(Change((), (), "stem", modes).mode(InputChannels.name, "repeat"))
+    if channels == site.channels and (isinstance(mode, str) or mode == tuple(range(channels))):
         return False  # nor need it be of a kind that can be changed
     module, weight = changeable(model, site, "stem")
-    there = tuple(weight.shape)
-    wanted = (there[0], channels, *there[2:])
-    change = Change(there, wanted, "stem", {InputChannels.name: mode}, groups=site.groups)
-    new = weight.detach()
-    for op in find_ops(change):
+    new = weight.detach() if site.groups == 1 else dense_weight(module, site)
+    there = tuple(new.shape)
+    wanted = (there[0], channels * (site.layout.copies if site.layout is not None else 1), *there[2:])
+    for op in find_ops(Change(there, wanted, "stem", modes, place=site.layout)):
         new = op.apply(new)
     edits.parameter(module, "weight", new)
-    edits.attribute(module, "in_channels" if site.kind == "conv" else "in_features", channels)
+    size_name = "in_channels" if site.kind == "conv" else "in_features"
+    edits.attribute(module, size_name, wanted[1])
+    if site.groups != 1:
+        edits.attribute(module, "groups", 1)
     scale = getattr(module, "scale", None)
     if isinstance(scale, float) and hasattr(module, "gain"):
-        # timm's weight-standardising convolution computes gamma / sqrt(fan-in) when it is made.
-        edits.attribute(module, "scale", scale * math.sqrt(math.prod(there[1:]) / math.prod(wanted[1:])))
+        edits.attribute(module, "scale", _rescaled(scale, math.prod(there[1:]), math.prod(wanted[1:])))
     return True
+
+
+def _rescaled(scale: float, fan_in: int, wanted: int) -> float:
+    """What timm's weight-standardising convolution computes when it is made: gamma / sqrt(fan-in).
+
+    Its gammas are float32 numbers, so that where one gives `scale` to the bit, it is the one.
+    """
+    gamma = scale / fan_in**-0.5
+    single = torch.tensor(gamma, dtype=torch.float32, device="cpu").item()
+    return float((single if single * fan_in**-0.5 == scale else gamma) * wanted**-0.5)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from torchgraft.anatomy.class_outputs import class_outputs
 from torchgraft.anatomy.sites import matrix_layers
 from torchgraft.anatomy.undisturbed import undisturbed
 
@@ -28,6 +29,12 @@ class Trace:
         outputs: For each output tensor, the calls it comes from directly.
         output_shapes: The shape of each output tensor.
         loose: Parameters that an output depends on after its last layers, though no layer holds them.
+        normed: Whether norms with parameters of their own stand between the last layers and the outputs.
+        direct: Whether a layer's output is an output as it is.
+        identities: For each `nn.Identity` that was called, the shape it was given last.
+        handed_on: Those of them that gave the model's only output, in the order of the run.
+        unread: Calls whose result went nowhere: into no other layer and no output, classes or not.
+        names: Of all the model's outputs, if it gives a mapping.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -35,6 +42,12 @@ class Trace:
     outputs: list[set[int]] = field(default_factory=list)
     output_shapes: list[tuple[int, ...]] = field(default_factory=list)
     loose: set[str] = field(default_factory=set)
+    normed: bool = False
+    direct: bool = False
+    identities: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    handed_on: list[str] = field(default_factory=list)
+    unread: list[int] = field(default_factory=list)
+    names: tuple[str, ...] = ()
 
     def stems(self) -> list[str]:
         """Paths of layers whose input comes from the model's input alone."""
@@ -71,24 +84,28 @@ class Trace:
         return found
 
 
-def run(model: nn.Module, example: object) -> Trace:
+def run(model: nn.Module, example: object, *, training: bool = False) -> Trace:
     """Run the model on the example and leave it as it was.
 
     Args:
         model: On any device, meta included.
         example: A tensor, a tuple of positional arguments, or a mapping of keyword arguments.
+        training: Whether it is run as for learning, but for norms over the batch, rather than for evaluation.
 
     Raises:
         Exception: Whatever the model raises.
     """
     recorder = _Recorder()
     with ExitStack() as stack:
-        stack.enter_context(undisturbed(model))
+        stack.enter_context(undisturbed(model, training=training))
         for path, module in matrix_layers(model):
             before = module.register_forward_pre_hook(recorder.before(path), with_kwargs=True)
             after = module.register_forward_hook(recorder.after)
             stack.callback(before.remove)
             stack.callback(after.remove)
+        for path, module in model.named_modules():
+            if isinstance(module, nn.Identity):
+                stack.callback(module.register_forward_hook(recorder.handed(path)).remove)
         arguments = recorder.watched(example)
         call = getattr(model, "_orig_mod", model)  # torch.compile would compile the hooks too
         if isinstance(arguments, Mapping):
@@ -97,7 +114,7 @@ def run(model: nn.Module, example: object) -> Trace:
             outputs = call(*arguments)
         else:
             outputs = call(arguments)
-        return recorder.finish(model, list(_tensors(outputs)))
+        return recorder.finish(model, outputs)
 
 
 class _Recorder:
@@ -109,6 +126,7 @@ class _Recorder:
         self._running: list[tuple[nn.Module, int]] = []
         self._made_by: dict[Any, int] = {}
         self._whole_inputs: set[int] = set()
+        self._identities: dict[str, tuple[Any, tuple[int, ...]]] = {}
 
     def watched(self, example: object) -> Any:
         """The example with its floating tensors as the start of a graph."""
@@ -143,11 +161,24 @@ class _Recorder:
             if begun is module:
                 break
         for tensor in _tensors(output):
-            if tensor.grad_fn is not None:
-                self._made_by.setdefault(tensor.grad_fn, call)
+            # A later in-place operation on a view leads past the view's node to the viewed tensor's.
+            whole = tensor._base if tensor._is_view() else None  # noqa: SLF001  # there is no public way
+            for node in {held.grad_fn for held in (tensor, whole) if held is not None}:
+                if node is not None and node not in self._inputs[call][0]:
+                    self._made_by.setdefault(node, call)
 
-    def finish(self, model: nn.Module, outputs: list[torch.Tensor]) -> Trace:
+    def handed(self, path: str) -> Any:
+        def hook(_: nn.Module, __: object, output: object) -> None:
+            if isinstance(output, torch.Tensor):
+                self._identities.pop(path, None)  # so that the order is that of the last calls
+                self._identities[path] = (output.grad_fn, tuple(output.shape))
+
+        return hook
+
+    def finish(self, model: nn.Module, every: object) -> Trace:
+        outputs = list(_tensors(class_outputs(every)))
         trace = Trace(paths=self._paths, output_shapes=[tuple(tensor.shape) for tensor in outputs])
+        trace.names = tuple(map(str, every)) if isinstance(every, Mapping) else ()
         for nodes, sees_whole in self._inputs:
             calls, _ = self._sources(nodes)
             if sees_whole:
@@ -158,8 +189,17 @@ class _Recorder:
         for output in outputs:
             calls, leaves = self._sources([output.grad_fn])
             trace.outputs.append(calls)
-            loose = (leaf for leaf in leaves if id(leaf) in held and id(leaf) not in layers)
-            trace.loose.update(held[id(leaf)] for leaf in loose if sum(size > 1 for size in leaf.shape) >= 2)
+            outside = [leaf for leaf in leaves if id(leaf) in held and id(leaf) not in layers]
+            matrices = [leaf for leaf in outside if sum(size > 1 for size in leaf.shape) >= 2]
+            trace.loose.update(held[id(leaf)] for leaf in matrices)
+            trace.direct |= output.grad_fn in self._made_by
+            trace.normed |= any(leaf.ndim == 1 and leaf.numel() > 1 for leaf in outside)
+        trace.identities = {path: shape for path, (_, shape) in self._identities.items()}
+        if len(outputs) == 1 and (end := outputs[0].grad_fn) is not None:
+            trace.handed_on = [path for path, (node, _) in self._identities.items() if node is end]
+        read, _ = self._sources([output.grad_fn for output in _tensors(every)])
+        read = read.union(*trace.feeds)
+        trace.unread = [call for call in range(len(trace.paths)) if call not in read]
         return trace
 
     def _sources(self, nodes: list[Any]) -> tuple[set[int], list[torch.Tensor]]:

@@ -14,8 +14,8 @@ __all__ = ["undisturbed"]
 
 
 @contextmanager
-def undisturbed(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, all its floating-point parameters asking for gradients.
+def undisturbed(model: nn.Module, *, training: bool = False) -> Iterator[None]:
+    """The model in evaluation or training mode, all its floating-point parameters asking for gradients.
 
     Afterwards, also after an error, it is what it was: attributes (mode, hooks and the like), parameters
     and their `requires_grad`, buffers and their values, and the random number generators.
@@ -32,7 +32,10 @@ def undisturbed(model: nn.Module) -> Iterator[None]:
     ):
         warnings.simplefilter("ignore")  # what a model says about a made-up input concerns nobody
         try:
-            model.eval()
+            model.train(training)
+            for module in model.modules():
+                if hasattr(module, "running_mean"):  # one example has no statistics worth the name
+                    module.eval()
             for parameter, _ in flags:
                 if parameter.is_floating_point():
                     parameter.requires_grad_(True)
