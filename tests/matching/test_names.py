@@ -159,3 +159,26 @@ def test_an_unknown_mode_lists_the_known_ones():
     with pytest.raises(MatchError, match="called 'fuzzy'") as caught:
         match(NET, NET, mode="fuzzy")
     assert "order" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize(
+    "tensors",
+    [
+        NET,
+        NET[::-1],
+        [Named("h.0.c_attn.weight", (8, 24)), Named("h.0.c_attn.bias", (24,))],
+        [Named("a.kernel", (3, 3, 4, 8)), Named("b.w", (4, 4)), Named("b.b", (4,))],
+        [Named("attn.qkv.weight", (24, 8)), Named("attn.qkv.bias", (24,)), Named("weight", ())],
+    ],
+)
+@pytest.mark.parametrize("mode", ["auto", "exact"])
+def test_the_same_names_and_shapes_are_paired_as_if_they_were_looked_at(monkeypatch, tensors, mode):
+    quick = match(tensors, NET if tensors[0] in NET else tensors, mode=mode)
+    monkeypatch.setattr("torchgraft.matching.match_same", lambda *_: None)
+    assert match(tensors, NET if tensors[0] in NET else tensors, mode=mode) == quick
+
+
+def test_the_same_names_but_a_marked_layout():
+    there = [Named("fc.weight", (8, 8), layout="IO"), Named("fc.bias", (8,))]
+    [pair] = match(there, [Named("fc.weight", (8, 8)), Named("fc.bias", (8,))]).pairs[:1]
+    assert pair.ops

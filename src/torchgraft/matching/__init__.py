@@ -9,10 +9,11 @@ from typing import get_args
 
 from torchgraft.errors import MatchError
 from torchgraft.matching.completing import completed
-from torchgraft.matching.exact import match_exact
+from torchgraft.matching.exact import match_exact, match_same
 from torchgraft.matching.flow import Flow, FlowOf
 from torchgraft.matching.guidance import Guidance, Mode
 from torchgraft.matching.hypotheses import HYPOTHESES
+from torchgraft.matching.layer_choice import LayerChoice, choose_layers
 from torchgraft.matching.layouts import usual, voted
 from torchgraft.matching.pieces import Piece, pieces_of
 from torchgraft.matching.prefixes import match_prefixes
@@ -21,7 +22,7 @@ from torchgraft.matching.renames import Renames, apply_renames
 from torchgraft.matching.result import Matching, Pair, Part
 from torchgraft.tensors import Named
 
-__all__ = ["Flow", "Matching", "Mode", "Pair", "Part", "Renames", "match"]
+__all__ = ["Flow", "LayerChoice", "Matching", "Mode", "Pair", "Part", "Renames", "match"]
 
 
 def match(
@@ -32,6 +33,7 @@ def match(
     mode: Mode = "auto",
     layouts: Mapping[str, str] | None = None,
     fused: Mapping[str, str] | None = None,
+    layers: LayerChoice | None = None,
     repeated: tuple[Collection[str], Collection[str]] = ((), ()),
     flow_of: FlowOf | None = None,
 ) -> Matching:
@@ -48,6 +50,7 @@ def match(
             transposed `Linear`, `"HWIO"` for a kernel, `"OHWI"` for a flattened patch.
         fused: What a component of a name is fused from, on either side, where the name does not say so:
             `{"fc1": "gate+up"}`.
+        layers: Which blocks of a checkpoint of another depth are taken; see `choose_layers`.
         repeated: Names, of the checkpoint and of the model, of tensors that another name stands for, too.
         flow_of: Runs the model and says how it uses its tensors; asked where names and shapes leave a tie.
 
@@ -65,9 +68,15 @@ def match(
     if not sources or not targets:
         raise nothing_matches(sources, targets, mode)
     names, notes = apply_renames([source.name for source in sources], rename)
+    if not layouts and layers is None and (same := match_same(sources, names, targets)) is not None:
+        return replace(same, notes=tuple(notes))
     ours = usual(pieces_of(_laid(sources, names, layouts or {}), names))
     theirs = usual(pieces_of(targets))
     guidance = Guidance(mode, flow_of, fused or {})
+    dropped: tuple[str, ...] = ()
+    if layers is not None:
+        chosen = choose_layers(ours, theirs, layers)
+        ours, dropped, notes = chosen.pieces, chosen.dropped, [*notes, *chosen.notes]
     found = match_exact(ours, theirs, guidance)
     if found is None and mode != "exact":
         found = match_prefixes(ours, theirs, guidance)
@@ -81,7 +90,7 @@ def match(
         found = _by_structure(voted(*single), single[1], guidance)
     if found is None:
         raise nothing_matches(ours, theirs, mode)
-    return replace(found, notes=(*notes, *found.notes))
+    return replace(found, notes=(*notes, *found.notes), dropped=dropped)
 
 
 def _laid(sources: Sequence[Named], names: Sequence[str], layouts: Mapping[str, str]) -> list[Named]:

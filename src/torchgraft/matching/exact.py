@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from torchgraft.matching.folding import whole_pair
 from torchgraft.matching.guidance import Guidance
 from torchgraft.matching.pieces import Piece
-from torchgraft.matching.result import Matching
+from torchgraft.matching.result import Matching, Pair
 from torchgraft.matching.wrappers import unwrapped
+from torchgraft.tensors import Named
 
-__all__ = ["NAMES_SHARE", "SHAPES_SHARE", "by_names", "explains", "match_exact"]
+__all__ = ["NAMES_SHARE", "SHAPES_SHARE", "by_names", "explains", "match_exact", "match_same"]
 
 NAMES_SHARE = 0.5
 """Names explain two lists if at least this share of the shorter one is found in the other: a backbone with a
@@ -20,9 +21,32 @@ SHAPES_SHARE = 0.8
 """… and if the shapes of at least this share of them agree: a ResNet-18 file has only names that a ResNet-50
 model has, but a third of the shapes differ."""
 
+_HOW, _WHY = "exact names", "same name"
+
 _REPLACED = 3
 """… or if no more than these differ, and not in rank: the kernel of a stem, the weight and bias of a head. In
 a small network they are a large share."""
+
+
+def match_same(sources: Sequence[Named], names: Sequence[str], targets: Sequence[Named]) -> Matching | None:
+    """Pair lists of the same names and shapes, in any order, which need no look at what the names say.
+
+    Args:
+        sources: The checkpoint's tensors.
+        names: What they are called after renaming.
+        targets: The model's.
+
+    Returns:
+        What `match_exact` gives for them; `None` for other lists, and where a layout is marked.
+    """
+    if len(sources) != len(targets) or any(source.layout for source in sources):
+        return None
+    by_name = dict(zip(names, sources, strict=True))
+    found = [by_name.get(target.name) for target in targets]
+    if any(s is None or s.shape != t.shape for s, t in zip(found, targets, strict=True)):
+        return None
+    pairs = (Pair(s.name, t.name, _WHY) for s, t in zip(found, targets, strict=True) if s is not None)
+    return Matching(_HOW, tuple(pairs))
 
 
 def match_exact(sources: Sequence[Piece], targets: Sequence[Piece], guidance: Guidance) -> Matching | None:
@@ -36,7 +60,7 @@ def match_exact(sources: Sequence[Piece], targets: Sequence[Piece], guidance: Gu
             return None
         if len(found) < min(len(sources), len(targets)) and _wrapped(sources, targets) > len(found):
             return None  # a compiled part: the next hypothesis pairs it, too
-    return by_names("exact names", found, sources, targets, why="same name")
+    return by_names(_HOW, found, sources, targets, why=_WHY)
 
 
 def _wrapped(sources: Sequence[Piece], targets: Sequence[Piece]) -> int:

@@ -63,6 +63,7 @@ class Matching:
             head is the only one left; whether they can be adapted is the planner's question.
         unmatched_sources: In file order.
         unmatched_targets: In state-dict order.
+        dropped: Those of blocks that the user did not choose, in file order.
         notes: What else a reader should know, one line each.
         doubts: What weak evidence alone decided (the place in a row, the last layer), one line each.
     """
@@ -71,5 +72,6 @@ class Matching:
     pairs: tuple[Pair, ...]
     unmatched_sources: tuple[str, ...] = ()
     unmatched_targets: tuple[str, ...] = ()
+    dropped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
