@@ -53,7 +53,7 @@ def test_it_says_how_many_rows_were_carried():
     plan = tg.plan(
         small(3), small(4), source_labels=["cat", "dog", "cow", "hen"], labels=["Dog", "emu", "hen"]
     )
-    assert entry(plan, "2.weight").why == "rows 4→3 by class name, 2 carried, 1 fresh"
+    assert entry(plan, "2.weight").why == "rows 4→3 by class, 2 carried, 1 fresh"
     assert plan.undeclared == ()
 
 
@@ -131,7 +131,7 @@ def test_a_grouped_stem_is_refused_not_filled_wrongly():
 
 def test_head_and_stem_at_once(net):
     model, source = net(classes=2, channels=4), net(1)
-    plan = tg.graft(model, source, in_mode="zeros", source_labels="abcde", labels="eb").plan
+    plan = tg.graft(model, source, in_mode="zeros", source_labels=list("abcde"), labels=list("eb")).plan
     assert torch.equal(model.head.weight, source.head.weight[[4, 1]])
     assert torch.equal(model.stem.weight[:, :3], source.stem.weight)
     assert {e.name: e.role for e in plan if e.status == "adapted"} == {

@@ -21,8 +21,8 @@ def varied(net):
         state,
         match="exact",
         in_mode=[0, 1, 2, "mean"],
-        source_labels="abcde",
-        labels="axe",
+        source_labels=list("abcde"),
+        labels=list("axe"),
         allow_fresh="body.0.bias",
         rename={"nowhere": "here"},
     )

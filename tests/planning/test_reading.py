@@ -36,7 +36,7 @@ def counted():
 SITUATIONS = [
     ({}, {}, set()),
     ({"classes": 2}, {}, {"head.weight", "head.bias"}),
-    ({"classes": 2}, {"source_labels": "abcde", "labels": "ec"}, set()),
+    ({"classes": 2}, {"source_labels": list("abcde"), "labels": list("ec")}, set()),
     ({"channels": 4}, {}, set()),
 ]
 
@@ -88,7 +88,7 @@ def test_rows_that_are_read_into_place_need_no_second_copy(net, counted):
     before = {key: value.clone() for key, value in state.items()}
     checkpoint, _ = counted(state)
     model = net(classes=2, channels=4)
-    tg.graft(model, checkpoint, source_labels="abcde", labels="ec")
+    tg.graft(model, checkpoint, source_labels=list("abcde"), labels=list("ec"))
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(3)

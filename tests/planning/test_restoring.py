@@ -83,7 +83,7 @@ def test_what_the_model_does_not_hold_is_left_out_without_a_base():
 
 def test_rows_of_classes_go_back_to_their_places():
     model, state = net(classes=3), source(net())
-    plan = tg.plan(model, state, source_labels="abcde", labels="dbx")
+    plan = tg.plan(model, state, source_labels=list("abcde"), labels=list("dbx"))
     plan.apply()
     with torch.no_grad():
         model.head.bias += 1

@@ -9,7 +9,18 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from torchgraft.adapting import Block, InputChannels, Permuted, Pointwise, Reshaped, Rows
+from torchgraft.adapting import (
+    Block,
+    CopiedChannels,
+    Deflated,
+    Inflated,
+    InputChannels,
+    MergedRows,
+    Permuted,
+    Pointwise,
+    Reshaped,
+    Rows,
+)
 from torchgraft.planning.script_lines import lines_of
 from torchgraft.planning.script_loops import loops, values
 from torchgraft.planning.script_moves import Move, slot
@@ -138,6 +149,45 @@ def test_an_op_is_spelled_as_it_is_done(op, shape, dtype):
     wanted = op.apply(tensor)
     assert (made.dtype, made.shape) == (wanted.dtype, wanted.shape)
     assert torch.equal(made, wanted)
+
+
+MODES = [
+    (Rows((1, None, 0, None), 3, "mean"), (3, 4)),
+    (Rows((1, None, 0, None), 3, "mean"), (3,)),
+    (Rows((None, 2), 3, "zeros"), (3, 4)),
+    (Rows((None, 2), 3, "zeros"), (3,)),
+    (Rows((None, 2), 3, "mean-cov"), (3, 4)),
+    (Rows((None, 2), 3, "mean-cov"), (3,)),
+    (Rows((None, 2), 3, "mean-cov"), (3, 4, 1, 1)),
+    (MergedRows(((0, 2), (1,)), 3), (3, 4)),
+    (MergedRows(((0, 2), (1,)), 3), (3,)),
+    (MergedRows(((0, 2), (1,)), 3, "average"), (3,)),
+    (InputChannels(3, 4, "keep-scale"), (5, 3, 2, 2)),
+    (InputChannels(3, 2, "keep-scale"), (5, 3)),
+    (InputChannels(3, 3, (0, "mean", (0.25, 0.5))), (5, 3, 2, 2)),
+    (CopiedChannels(InputChannels(3, 4, "keep-scale"), 4, together=True), (5, 12)),
+    (Inflated(3), (5, 3, 2, 2)),
+    (Inflated(4, "centre"), (5, 3, 2, 2)),
+    (Deflated(3), (5, 3, 3, 2, 2)),
+    (Deflated(3, "centre"), (5, 3, 3, 2, 2)),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize(("op", "shape"), MODES, ids=[str(i) for i in range(len(MODES))])
+@pytest.mark.parametrize("unit", [False, True])
+def test_a_mode_is_spelled_as_it_is_done(op, shape, unit, dtype):
+    """Up to rounding: sums are made in another order."""
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    if unit and len(shape) > 1:
+        tensor = tensor / tensor.flatten(1).norm(dim=1).reshape(-1, *(1,) * (len(shape) - 1))
+    tensor = tensor.to(getattr(torch, dtype))
+    text = spelled(op, "tensor", shape, dtype)
+    made = eval(text, {"torch": torch, "tensor": tensor})
+    wanted = op.apply(tensor)
+    assert (made.dtype, made.shape) == (wanted.dtype, wanted.shape)
+    near = 2e-3 if dtype == "float16" else 1e-6
+    torch.testing.assert_close(made, wanted, rtol=near, atol=near)
 
 
 def test_what_needs_the_models_own_values_has_no_spelling():

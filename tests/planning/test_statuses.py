@@ -102,7 +102,7 @@ def test_a_tensor_of_the_model(net, change, name, status, why):
             "stem.bias",
             torch.zeros(4, dtype=torch.int8),
             "unused",
-            "int8 there, float32 here: not the same kind of number",
+            "int8 there, float32 here: not the same kind of number, and no scales stand beside it",
         ),
     ],
 )

@@ -134,6 +134,6 @@ def test_a_plain_weight_into_a_parametrised_one():
 
 def test_a_model_that_is_one_layer():
     model, source = nn.Linear(3, 2), nn.Linear(3, 4)
-    plan = tg.graft(model, source, source_labels="abcd", labels="db").plan
+    plan = tg.graft(model, source, source_labels=list("abcd"), labels=list("db")).plan
     assert torch.equal(model.weight, source.weight[[3, 1]])
     assert {entry.role for entry in plan} == {"head"}

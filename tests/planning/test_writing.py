@@ -156,7 +156,7 @@ class TestMeta:
         ("arguments", "where"),
         [
             ({"allow_fresh": "head"}, "head.weight"),
-            ({"source_labels": "abcde", "labels": "abcdx"}, "head.weight"),
+            ({"source_labels": list("abcde"), "labels": list("abcdx")}, "head.weight"),
         ],
     )
     def test_has_nothing_to_keep(self, net, snapshot, arguments, where):

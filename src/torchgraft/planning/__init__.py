@@ -3,7 +3,8 @@
 from torchgraft.planning.applying import GraftReport
 from torchgraft.planning.building import graft, plan
 from torchgraft.planning.entries import SourceEntry, TargetEntry
+from torchgraft.planning.optimizer_state import OptimizerState
 from torchgraft.planning.plans import Plan
 from torchgraft.planning.restoring import Restored
 
-__all__ = ["GraftReport", "Plan", "Restored", "SourceEntry", "TargetEntry", "graft", "plan"]
+__all__ = ["GraftReport", "OptimizerState", "Plan", "Restored", "SourceEntry", "TargetEntry", "graft", "plan"]

@@ -13,12 +13,16 @@ from torchgraft.adapting.ops import Op
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError, CheckpointError, ModelError
 from torchgraft.matching import Part
-from torchgraft.planning.checking import check_checkpoint, check_gate, check_model, check_places
+from torchgraft.planning.checking import check_checkpoint, check_device, check_gate, check_model, check_places
 from torchgraft.planning.entries import TargetEntry
 from torchgraft.planning.plans import Plan
+from torchgraft.planning.quantised import as_planned
 from torchgraft.planning.targets import Target, targets_of
 
 __all__ = ["Binding", "GraftReport", "apply_plan"]
+
+_PIECE = 4 << 20
+"""Bytes in float32 that are dequantised at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +45,13 @@ class GraftReport:
         return f"{self.plan.summary} in {self.seconds:.2f} s"
 
 
-def apply_plan(plan: Plan) -> GraftReport:
+def apply_plan(plan: Plan, device: torch.device | str | None = None) -> GraftReport:
     """Write the weights into the model that the plan is bound to.
 
     A parameter keeps its identity, device and dtype: optimizers and tied modules see the new values.
-    On the meta device, where there is nothing to write to, it is replaced by one that holds them.
+    On the meta device, where there is nothing to write to, it is replaced by one that holds them, of the
+    dtype that it has there, on `device`. Then each tensor is made of what is in the file and nothing else
+    is held: of a model on the meta device no second copy exists, in whatever dtype the file has it.
 
     Raises:
         CoverageError: Tensors that nobody declared as new would stay untrained.
@@ -60,9 +66,11 @@ def apply_plan(plan: Plan) -> GraftReport:
             hint="bind it to the model and the weights it was made for: plan.bind(model, checkpoint).apply()",
         )
     check_gate(plan)
-    model, checkpoint = plan.binding.model, plan.binding.checkpoint
+    check_device(device)
+    model = plan.binding.model
     targets = targets_of(model)
     check_model(plan, targets)
+    checkpoint = as_planned(plan.sources, plan.binding.checkpoint)
     check_checkpoint(plan, checkpoint, targets)
     check_places(plan, model, targets)
     written = {_memory(target.tensor) for target in targets.values()} - {None}
@@ -71,16 +79,23 @@ def apply_plan(plan: Plan) -> GraftReport:
     ]
     with torch.no_grad():
         with checkpoint.prefetch([key for entry in filled for key in entry.sources]):
-            staged = [
-                (targets[entry.name], _stage(entry, checkpoint, targets[entry.name].tensor, written))
-                for entry in filled
-            ]
-        made: dict[int, torch.Tensor] = {}
-        for target, value in staged:
-            if target.tensor.is_meta:
-                made[id(target.tensor)] = _materialise(target, value)
-            else:
-                target.tensor.copy_(value)
+            made: dict[int, torch.Tensor] = {}
+            staged: list[tuple[torch.Tensor, torch.Tensor]] = []
+            computed = {entry.name for entry in plan.sources if entry.scaling is not None}
+            for entry in filled:
+                target = targets[entry.name]
+                in_pieces = entry.source in computed and not (entry.ops or entry.joined)
+                if in_pieces:
+                    value = _in_pieces(entry, checkpoint, target.tensor, device)
+                else:
+                    value = _stage(entry, checkpoint, target.tensor, written)
+                if target.tensor.is_meta:
+                    made[id(target.tensor)] = _materialise(target, value, device, copy=not in_pieces)
+                else:
+                    staged.append((target.tensor, value))
+                del value
+        for tensor, value in staged:
+            tensor.copy_(value)
         if made:
             _replace(model, made)
     return GraftReport(plan, model, time.perf_counter() - started)
@@ -96,14 +111,37 @@ def _stage(
     else:
         assert entry.source is not None
         value = _taken(entry.source, entry.ops, checkpoint, current)
-    if value.shape != current.shape:
+    _check_shape(entry, tuple(value.shape), current)
+    # weights of the model itself, under other names: one would be overwritten before it is read
+    return value.clone() if _memory(value) in written else value
+
+
+def _in_pieces(
+    entry: TargetEntry, checkpoint: Checkpoint, current: torch.Tensor, device: torch.device | str | None
+) -> torch.Tensor:
+    """A dequantised tensor in the model's dtype, a few rows at a time: in float32 it would be much larger."""
+    assert entry.source is not None
+    ref = checkpoint[entry.source]
+    _check_shape(entry, ref.shape, current)
+    made: torch.Tensor | None = None
+    for index in ref.parts(_PIECE):
+        piece = ref.view(index)
+        if piece.is_meta:
+            raise _without_values(entry.source)
+        if made is None:
+            made = torch.empty(ref.shape, dtype=current.dtype, device=device or piece.device)
+        made[index] = piece
+    assert made is not None, "a tensor has at least one part"
+    return made
+
+
+def _check_shape(entry: TargetEntry, shape: tuple[int, ...], current: torch.Tensor) -> None:
+    if shape != current.shape:
         raise AdaptError(
-            f"the plan's steps give shape {list(value.shape)}, the model wants {list(current.shape)}",
+            f"the plan's steps give shape {list(shape)}, the model wants {list(current.shape)}",
             where=entry.name,
             hint="make the plan again",
         )
-    # weights of the model itself, under other names: one would be overwritten before it is read
-    return value.clone() if _memory(value) in written else value
 
 
 def _rows(part: Part, checkpoint: Checkpoint, dtype: torch.dtype) -> torch.Tensor:
@@ -117,14 +155,18 @@ def _taken(
 ) -> torch.Tensor:
     value = checkpoint[source].view()
     if value.is_meta:
-        raise CheckpointError(
-            "is on the meta device: it has no values", where=source, hint="give weights that hold values"
-        )
+        raise _without_values(source)
     if value.layout != torch.strided:  # a part of a sparse tensor is read as a dense one, within a limit
         value = checkpoint[source].view((...,))
     for op in ops:
         value = op.apply(value, current if op.needs_base else None)
     return value
+
+
+def _without_values(source: str) -> CheckpointError:
+    return CheckpointError(
+        "is on the meta device: it has no values", where=source, hint="give weights that hold values"
+    )
 
 
 def _memory(tensor: torch.Tensor) -> object:
@@ -133,8 +175,10 @@ def _memory(tensor: torch.Tensor) -> object:
     return (tensor.device, place) if place else None
 
 
-def _materialise(target: Target, value: torch.Tensor) -> torch.Tensor:
-    owned = value.to(target.tensor.dtype, copy=True).contiguous()
+def _materialise(
+    target: Target, value: torch.Tensor, device: torch.device | str | None, *, copy: bool
+) -> torch.Tensor:
+    owned = value.to(device or value.device, target.tensor.dtype, copy=copy).contiguous()
     if target.is_buffer:
         return owned
     return nn.Parameter(owned, requires_grad=target.tensor.requires_grad)

@@ -12,7 +12,7 @@ from torchgraft.errors import CheckpointError, CoverageError, ModelError
 from torchgraft.planning.plans import Plan
 from torchgraft.planning.targets import Target
 
-__all__ = ["check_checkpoint", "check_gate", "check_model", "check_places"]
+__all__ = ["check_checkpoint", "check_device", "check_gate", "check_model", "check_places"]
 
 
 def check_gate(plan: Plan) -> None:
@@ -84,6 +84,18 @@ def check_checkpoint(plan: Plan, checkpoint: Checkpoint, targets: Mapping[str, T
                 where=f"{key} → {entry.name}",
                 hint="bind the plan to the checkpoint it was made for, or make it again",
             )
+
+
+def check_device(device: torch.device | str | None) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        ModelError: It names it.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without CUDA
+        raise ModelError(f"can't be put on device {str(device)!r}: {str(error)[:200]}") from error
 
 
 def check_places(plan: Plan, model: nn.Module, targets: Mapping[str, Target]) -> None:

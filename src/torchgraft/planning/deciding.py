@@ -7,14 +7,16 @@ from dataclasses import dataclass, field, replace
 
 import torch
 
-from torchgraft.adapting import Change, InputChannels, find_ops, match_labels
+from torchgraft.adapting import Change, InputChannels, RowBlocks, RowMap, find_ops
 from torchgraft.adapting.ops import Op, Role, Shape
+from torchgraft.anatomy.mode_rules import ModeRules
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError
 from torchgraft.matching import Matching, Pair, Part
 from torchgraft.planning.declared import Declared
 from torchgraft.planning.entries import TargetEntry, TargetStatus
-from torchgraft.planning.modes import ModeRules
+from torchgraft.planning.labelling import Labelling
+from torchgraft.planning.placing import Placing
 from torchgraft.planning.roles import Roles
 from torchgraft.planning.targets import Target
 from torchgraft.tensors import TensorRef
@@ -32,7 +34,8 @@ class Decider:
         roles: Tells stem, head and body apart.
         declared: What the user allows to stay fresh.
         modes: How steps that have several ways are done.
-        labels: Class names of the checkpoint's head and of the model's, if both are known.
+        labels: Which class of the checkpoint each class of the model is, as far as it is known.
+        tokens: Which row of the checkpoint's tables each row of the model's has, if their tokens are known.
         refused: Filled on the way: why a tensor of the checkpoint that has a partner is not used.
     """
 
@@ -41,7 +44,8 @@ class Decider:
     roles: Roles
     declared: Declared
     modes: ModeRules
-    labels: tuple[Sequence[str], Sequence[str]] | None
+    labels: Labelling
+    tokens: RowMap | None = None
     refused: dict[str, str] = field(default_factory=dict)
 
     def decide(self, matching: Matching) -> tuple[TargetEntry, ...]:
@@ -73,7 +77,10 @@ class Decider:
             self._fill_earlier(entries, target, first)
         if not self.roles.known:
             return tuple(entries.values())
-        return tuple(replace(entry, role=self.roles.of(key)) for key, entry in entries.items())
+        role_of = {False: self.roles.end_of, True: self.roles.of}
+        return tuple(
+            replace(entry, role=role_of[entry.source is not None](key)) for key, entry in entries.items()
+        )
 
     def _fill_earlier(
         self, entries: dict[str, TargetEntry], target: Target, first: TargetEntry | None
@@ -102,17 +109,19 @@ class Decider:
         if pair.joined:
             return self._joined(target, pair)
         given = _shape_after(pair.ops, ref.shape)
-        if given == shape and not self._relabelled(key) and not self._remapped(key, shape):
+        if given == shape and not self._reordered(key, shape):
             why = "; ".join([*(op.describe() for op in pair.ops), pair.why])
             kept: TargetStatus = "adapted" if pair.ops else "loaded"
             return self._entry(target, kept, _cast(why, ref, target), source=ref, ops=pair.ops)
         role = self.roles.of(key)
-        if role == "head" and self.labels is None and given != shape and given[1:] == shape[1:]:
-            why = f"{shape[0]} classes here, {given[0]} in the checkpoint, no labels to carry rows by"
+        if role == "head" and not self.labels.known and given != shape and given[1:] == shape[1:]:
+            each = self.roles.blocks(key).size
+            here, there = shape[0] // each, given[0] // each
+            why = f"{here} classes here, {there} in the checkpoint, no labels to carry rows by"
             self.refused[pair.source] = why
             return self._fresh(target, why, declared=True, partner=pair.source)
         try:
-            ops = (*pair.ops, *self._ops(given, target, role))
+            ops = (*pair.ops, *self._ops(given, target, role, pair))
         except AdaptError as error:
             return self._unadaptable(target, pair, error)
         status: TargetStatus = "adapted" if ops else "loaded"
@@ -132,19 +141,33 @@ class Decider:
         why = _cast(f"joined from {names}; {pair.why}", ref, target)
         return self._entry(target, "adapted", why, source=ref, ops=pair.ops, joined=pair.joined)
 
-    def _ops(self, given: Shape, target: Target, role: Role) -> tuple[Op, ...]:
-        rows = None
-        if role == "head" and self.labels is not None:
-            rows = match_labels(*self.labels)
+    def _ops(self, given: Shape, target: Target, role: Role, pair: Pair) -> tuple[Op, ...]:
+        rows, blocks = None, RowBlocks()
+        if role == "head" and self.labels.known:
+            blocks = self.roles.blocks(target.named.name)
+            rows = self.labels.rows(blocks.classes(given[0]) if given else 1)
+        if role == "vocabulary":
+            rows = self.tokens
         groups = getattr(target.owner, "groups", 1) if role == "stem" else 1
-        modes = self.modes.of(target.named.name)
-        return find_ops(Change(given, target.named.shape, role, modes, rows=rows, groups=groups))
+        modes: Mapping[str, object] = self.modes.of(target.named.name)
+        placing = Placing(self.source, self.roles)
+        role = placing.role(target.named.name, modes)
+        place, modes = placing.of(target, role, given, pair.source, modes, plain=not pair.ops)
+        change = Change(given, target.named.shape, role, modes, rows=rows, groups=groups, place=place)
+        return find_ops(blocks.applied(change) if role == "head" else change)
+
+    def _reordered(self, key: str, shape: Shape) -> bool:
+        """Whether rows or channels may stand for others although the shape is the same."""
+        if self._relabelled(key) or self._remapped(key, shape) or self._retokened(key):
+            return True
+        return Placing(self.source, self.roles).declared(key, self.modes.of(key))
+
+    def _retokened(self, key: str) -> bool:
+        return self.tokens is not None and self.roles.of(key) == "vocabulary"
 
     def _relabelled(self, key: str) -> bool:
         """Whether the head's rows stand for other classes although their number may be the same."""
-        if self.labels is None or list(self.labels[0]) == list(self.labels[1]):
-            return False
-        return self.roles.of(key) == "head"
+        return self.labels.changes and self.roles.of(key) == "head"
 
     def _remapped(self, key: str, shape: tuple[int, ...]) -> bool:
         """Whether a map may put the stem's channels in another order although their number is the same."""
@@ -152,9 +175,10 @@ class Decider:
         return not isinstance(mode, str) and len(shape) > 1 and self.roles.of(key) == "stem"
 
     def _other_kind(self, target: Target, pair: Pair) -> TargetEntry:
-        why = (
-            f"{self.source[pair.source].dtype} there, {target.named.dtype} here: not the same kind of number"
-        )
+        there, here = self.source[pair.source].dtype, target.named.dtype
+        why = f"{there} there, {here} here: not the same kind of number"
+        if there in ("int8", "uint8") and not target.requires_no_value:
+            why += ", and no scales stand beside it"
         self.refused[pair.source] = why
         if target.requires_no_value:
             why = f"{why}; the model computes its own"
@@ -165,7 +189,7 @@ class Decider:
         """Whether the user declared it as new, by name or by its role."""
         if self.declared.names(key):
             return True
-        return bool(self.declared.roles) and self.declared.covers(self.roles.of(key))
+        return bool(self.declared.roles) and self._covering(key) is not None
 
     def _unadaptable(self, target: Target, pair: Pair, error: AdaptError) -> TargetEntry:
         here, there = list(target.named.shape), list(self.source[pair.source].shape)
@@ -187,10 +211,15 @@ class Decider:
             return self._fresh(target, "not in the checkpoint; the model computes its own", declared=True)
         if self.declared.names(key):
             return self._fresh(target, "not in the checkpoint; declared as new", declared=True)
-        role = self.roles.of(key)
-        if self.declared.covers(role):
+        role = self._covering(key)
+        if role is not None:
             return self._fresh(target, f"not in the checkpoint; {role} declared as new", declared=True)
         return self._fresh(target, "not in the checkpoint", declared=False)
+
+    def _covering(self, key: str) -> Role | None:
+        """The role by which it may stay fresh; a language model's head is a head, too."""
+        roles = (self.roles.of(key), self.roles.end_of(key))
+        return next((role for role in roles if self.declared.covers(role)), None)
 
     def _follow(self, target: Target, first: TargetEntry) -> TargetEntry:
         """A further name of a tensor that was decided already."""

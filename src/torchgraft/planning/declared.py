@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 
 from torchgraft.adapting.ops import Role
+from torchgraft.anatomy.patterns import matches
 
-__all__ = ["Declared", "matches", "parts_of"]
+__all__ = ["Declared", "parts_of"]
 
-_ROLES = ("head", "stem")
+_ROLES = ("head", "stem", "vocabulary", "position", "relative-position")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Declared:
 
     @classmethod
     def parse(cls, allow_fresh: str | Sequence[str]) -> Declared:
-        """Read `"head"`, `"stem"`, a pattern such as `"aux.*"`, a module's path, or several of them."""
+        """Read a role such as `"head"` or `"position"`, a pattern (`"aux.*"`), a path, or several of them."""
         words = [allow_fresh] if isinstance(allow_fresh, str) else list(allow_fresh)
         roles = frozenset(word for word in words if word in _ROLES)
         return cls(roles, tuple(word for word in words if word not in roles))
@@ -35,11 +35,6 @@ class Declared:
     def covers(self, role: Role) -> bool:
         """Whether tensors of this role may stay fresh."""
         return role in self.roles
-
-
-def matches(key: str, pattern: str) -> bool:
-    """Whether a tensor is meant by its name, the path of a module around it, or a pattern with `*`."""
-    return fnmatchcase(key, pattern) or key.startswith(f"{pattern}.")
 
 
 def parts_of(names: Sequence[str], among: Sequence[str]) -> tuple[str, ...]:

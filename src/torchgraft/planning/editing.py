@@ -7,9 +7,10 @@ from dataclasses import replace
 from difflib import get_close_matches
 
 from torchgraft.adapting import Moded, with_mode
+from torchgraft.anatomy.patterns import matches
 from torchgraft.errors import AdaptError, ModelError
-from torchgraft.planning.declared import matches
 from torchgraft.planning.entries import SourceEntry, TargetEntry
+from torchgraft.planning.quantised import with_scales
 
 __all__ = ["in_mode", "left_fresh", "without_takers"]
 
@@ -51,7 +52,7 @@ def left_fresh(targets: Sequence[TargetEntry], name: str) -> tuple[TargetEntry, 
 
 def without_takers(sources: Sequence[SourceEntry], targets: Sequence[TargetEntry]) -> tuple[SourceEntry, ...]:
     """The checkpoint's entries, with those unused that no tensor is filled from any more."""
-    taken = {key for entry in targets for key in entry.sources}
+    taken = with_scales([key for entry in targets for key in entry.sources], sources)
     return tuple(
         replace(entry, status="unused", why="its place in the model was declared as new")
         if entry.status == "used" and entry.name not in taken

@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from torchgraft.adapting import effects
 from torchgraft.adapting.ops import Op, Role
+from torchgraft.checkpoint import Scaling
 from torchgraft.matching import Part
 
 __all__ = ["SourceEntry", "TargetEntry", "TargetStatus"]
@@ -73,10 +74,20 @@ class TargetEntry:
 
 @dataclass(frozen=True, slots=True)
 class SourceEntry:
-    """What happens to one tensor of the checkpoint: `used`, or `unused` and why."""
+    """What happens to one tensor of the checkpoint: `used`, or `unused` and why.
+
+    Attributes:
+        name: Its key.
+        shape: Its shape.
+        dtype: Its dtype as it is stored.
+        status: Whether the model takes it.
+        why: Where it goes, or the reason why it goes nowhere; one line.
+        scaling: Of a quantised weight that is dequantised on the way: how.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     status: Literal["used", "unused"]
     why: str
+    scaling: Scaling | None = None

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 
 import torch
 
-from torchgraft.adapting import Block, InputChannels, Rows
+from torchgraft.adapting import Block, InputChannels, Rows, Vocabulary
 from torchgraft.adapting.ops import Op, Shape
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError, ModelError
 from torchgraft.planning.entries import TargetEntry
 from torchgraft.planning.plans import Plan
+from torchgraft.planning.quantised import as_planned
 
 __all__ = ["Found", "Gathering", "Lost"]
 
-_PARTIAL = (Block, Rows)
+_PARTIAL = (Block, Rows, Vocabulary)
 """Ops that take only some elements of a tensor."""
 
 
@@ -44,6 +45,7 @@ class Gathering:
     def __init__(self, plan: Plan, base: Checkpoint | None) -> None:
         self._stored = {entry.name: entry for entry in plan.sources}
         self._base = base
+        self._read = as_planned(plan.sources, base) if base is not None else None
         self.found: dict[str, Found] = {}
 
     def take(self, entry: TargetEntry, value: torch.Tensor, lost: Lost) -> None:
@@ -72,6 +74,9 @@ class Gathering:
         self, entry: TargetEntry, source: str, ops: Sequence[Op], value: torch.Tensor, lost: Lost
     ) -> None:
         stored = self._stored[source]
+        if stored.scaling is not None:
+            self._add_quantised(entry, source, ops, value, lost)
+            return
         dtype = getattr(torch, stored.dtype)
         narrower = torch.promote_types(dtype, value.dtype) != value.dtype
         original = None
@@ -95,15 +100,39 @@ class Gathering:
                 f"{entry.name}: {fresh_rows} of its rows are of classes that the checkpoint does not have, "
                 "and are left out"
             )
+        new = sum(op.target - op.carried for op in ops if isinstance(op, Vocabulary))
+        if new:
+            lost.remarks.append(
+                f"{entry.name}: {new} of its rows are of tokens that the checkpoint does not have, and are "
+                "left out"
+            )
         given = Found(tensor.detach(), _known(ops, stored.shape, value.device), (entry.name,))
         before = self.found.get(source)
         self.found[source] = given if before is None else _together(source, before, given)
 
+    def _add_quantised(
+        self, entry: TargetEntry, source: str, ops: Sequence[Op], value: torch.Tensor, lost: Lost
+    ) -> None:
+        """The stored numbers, if nothing has changed what was made of them: quantising again would round."""
+        dtype = self._stored[source].dtype
+        original = self._unchanged(source, ops, value) if source not in lost.undone else None
+        if original is not None:
+            self.found.setdefault(source, Found(original.detach(), None, (entry.name,)))
+            return
+        lost.undone[source] = (
+            f"it is {dtype} in the checkpoint, and what the model holds is not quantised again"
+            if self._base is not None
+            else f"it is {dtype} in the checkpoint, which has to be given to see whether it has changed"
+        )
+        self.found.pop(source, None)
+
     def _unchanged(self, source: str, ops: Sequence[Op], value: torch.Tensor) -> torch.Tensor | None:
         """The checkpoint's own tensor, if the plan's steps make of it exactly what the model holds."""
-        if self._base is None or source not in self._base or any(op.needs_base for op in ops):
+        if self._base is None or self._read is None or any(op.needs_base for op in ops):
             return None
-        original = made = self._base[source].view()
+        if source not in self._base:
+            return None
+        original, made = self._base[source].view(), self._read[source].view()
         for op in ops:
             made = op.apply(made)
         return original.to(value.device) if _same_bits(made.to(value), value) else None

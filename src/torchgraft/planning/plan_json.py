@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from torchgraft.adapting import Role, op_from_json
+from torchgraft.checkpoint import Scaling
 from torchgraft.errors import AdaptError, TorchgraftError
 from torchgraft.matching import Part
 from torchgraft.planning.entries import SourceEntry, TargetEntry, TargetStatus
@@ -96,6 +97,9 @@ def _entry_to_json(entry: TargetEntry | SourceEntry) -> dict[str, Any]:
     for key in ("shape", "source_shape"):
         if data.get(key) is not None:
             data[key] = list(data[key])
+    scaling = data.pop("scaling", None)
+    if scaling is not None:
+        data["scaling"] = scaling.to_json()
     if "ops" in data:
         data["ops"] = [dict(op.to_json()) for op in data["ops"]]
     if "joined" in data:
@@ -125,6 +129,8 @@ def _entry_from_json(entry: Mapping[str, Any], statuses: tuple[str, ...]) -> dic
     for key in ("shape", "source_shape"):
         if data.get(key) is not None:
             data[key] = _shape(data[key])
+    if data.get("scaling") is not None:
+        data["scaling"] = Scaling.from_json(data["scaling"])
     if "ops" in data:
         data["ops"] = tuple(op_from_json(op) for op in data["ops"])
     if "joined" in data:

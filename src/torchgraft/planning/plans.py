@@ -5,19 +5,21 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from torchgraft.errors import AdaptError
 from torchgraft.planning.declared import parts_of
 from torchgraft.planning.entries import SourceEntry, TargetEntry
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from torchgraft.planning.applying import Binding, GraftReport
     from torchgraft.planning.building import Weights
+    from torchgraft.planning.optimizer_state import OptimizerState
     from torchgraft.planning.restoring import Restored
 
 __all__ = ["Plan"]
@@ -114,8 +116,13 @@ class Plan:
     def __iter__(self) -> Iterator[TargetEntry]:
         return iter(self.targets)
 
-    def apply(self) -> GraftReport:
+    def apply(self, *, device: torch.device | str | None = None) -> GraftReport:
         """Write the weights into the model, all or nothing.
+
+        Args:
+            device: Where the tensors of a model on the meta device are made, each straight from the file in
+                the dtype that it has there (`model.to(torch.bfloat16)` costs nothing on the meta device).
+                By default where the weights are. A tensor that has a device keeps it.
 
         Raises:
             CoverageError: Undeclared tensors would stay fresh. The model is untouched.
@@ -125,7 +132,7 @@ class Plan:
         """
         from torchgraft.planning.applying import apply_plan
 
-        return apply_plan(self)
+        return apply_plan(self, device)
 
     def set(self, name: str, *, mode: object = None, fresh: bool = False) -> Plan:
         """Change what happens to a tensor, before the plan is applied.
@@ -192,6 +199,45 @@ class Plan:
 
         origin = self.binding.checkpoint if self.binding is not None else None
         return restore(self, as_checkpoint(trained), origin if base is None else as_checkpoint(base))
+
+    def optimizer_state(
+        self,
+        optimizer: torch.optim.Optimizer,
+        state: Mapping[str, Any] | str | os.PathLike[str] | None = None,
+        *,
+        param_names: Sequence[str] | None = None,
+        settings: Literal["checkpoint", "optimizer"] = "checkpoint",
+    ) -> OptimizerState:
+        """What an optimizer kept of the checkpoint's parameters, for the parameters of the model.
+
+        Momentum, Adam's moments and what else an optimizer keeps for each element go through the renames and
+        steps of the plan. An element that is moved, copied or scaled keeps what was kept of it, to the bit;
+        one that is made of several gets their average; a new one gets 0, and for the size of its steps
+        (`exp_avg_sq`) the mean of the others. Counters stay. A fresh tensor has no past, nor has one that
+        was resampled, for whose elements there are no old ones.
+
+        Args:
+            optimizer: Of the model that the plan is bound to, made after the plan was applied; of the class
+                that was saved. It is not changed.
+            state: The old optimizer's `state_dict()`, or the file that holds it, or its path in the
+                checkpoint's file. By default the one in the checkpoint's file.
+            param_names: The checkpoint's names of the old optimizer's parameters, in its order. They are
+                known if it was made with names (`named_parameters()`), and from shapes if it had all the
+                model's parameters in one group.
+            settings: Whose learning rate, betas and so on are kept: the `"checkpoint"`'s, as
+                `load_state_dict` does, or the new `"optimizer"`'s.
+
+        Returns:
+            `optimizer.load_state_dict(result.state_dict)` takes it; it also says what starts anew.
+
+        Raises:
+            ModelError: It can't be told which parameter is which, the state is another optimizer's, or
+                it is of a kind that can't be carried along, such as Adafactor's rows and columns.
+            CheckpointError: There is no such state.
+        """
+        from torchgraft.planning.optimizer_state import optimizer_state
+
+        return optimizer_state(self, optimizer, state, param_names, settings)
 
     def python(self) -> str:
         """A Python module whose `convert(source)` does the same with a state dict and needs only PyTorch.

@@ -64,6 +64,9 @@ def restore(plan: Plan, trained: Checkpoint, base: Checkpoint | None) -> Restore
                 where=entry.name,
                 hint="give the whole state dict of the model that the plan was made for",
             )
+    for stored in plan.sources:  # scales of a weight that is left out would say nothing
+        if stored.scaling is not None and stored.name in lost.undone:
+            lost.undone.update(dict.fromkeys(stored.scaling.keys, lost.undone[stored.name]))
     return _assembled(plan, gathered.found, lost, base)
 
 

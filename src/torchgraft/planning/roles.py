@@ -8,8 +8,13 @@ from functools import cached_property
 
 from torch import nn
 
+from torchgraft.adapting import InputLayout, RowBlocks
 from torchgraft.adapting.ops import Role
-from torchgraft.anatomy import Anatomy, examine
+from torchgraft.adapting.places import Window
+from torchgraft.anatomy import Anatomy, Site, examine
+from torchgraft.anatomy.patches import patch_orders
+from torchgraft.anatomy.positions import PositionTable, position_tables
+from torchgraft.anatomy.vocabulary_tables import beside_tables, vocabulary_tables
 from torchgraft.errors import AnatomyError
 
 __all__ = ["Roles"]
@@ -41,11 +46,57 @@ class Roles:
 
     def of(self, key: str) -> Role:
         """The role of the tensor with this key in the model's state dict."""
+        if key in self._over_tokens:
+            return "vocabulary"
+        table = self.positions.get(key)
+        if table is not None:
+            return "relative-position" if isinstance(table.place, Window) else "position"
+        return self.end_of(key)
+
+    @cached_property
+    def positions(self) -> dict[str, PositionTable]:
+        """The tables of positions, by key."""
+        return position_tables(self._model, self._example)
+
+    def patch_order(self, key: str) -> tuple[int, int, int] | None:
+        """In which order the `Linear` whose weight this is gets the pixels of a patch, if it does."""
+        return self._patch_orders.get(key)
+
+    @cached_property
+    def _patch_orders(self) -> dict[str, tuple[int, int, int]]:
+        return patch_orders(self._model, self._example)
+
+    def end_of(self, key: str) -> Role:
+        """Likewise, with tables over tokens counted to the end of the model that they are at."""
         if any(_belongs(key, site.path) for site in self._anatomy.heads):
             return "head"
         if any(_belongs(key, site.path) for site in self._anatomy.stems):
             return "stem"
         return "body"
+
+    def blocks(self, key: str) -> RowBlocks:
+        """How the rows of a head's tensor are laid out."""
+        found = (site.blocks for site in self._anatomy.heads if _belongs(key, site.path))
+        return next((blocks for blocks in found if blocks is not None), RowBlocks())
+
+    def layout(self, key: str) -> InputLayout | None:
+        """How the image's channels lie in a stem's weight, if it sees each several times."""
+        found = (site.layout for site in self._anatomy.stems if _belongs(key, site.path))
+        return next(found, None)
+
+    @cached_property
+    def tables(self) -> tuple[Site, ...]:
+        """The tables over tokens."""
+        return vocabulary_tables(self._model, self._anatomy)
+
+    @cached_property
+    def _over_tokens(self) -> frozenset[str]:
+        """The keys of their tensors, and of those that share memory with them under other names."""
+        layers = [self._model.get_submodule(site.path) for site in self.tables]
+        held = {id(tensor) for layer in layers for tensor in layer.parameters(recurse=False)}
+        held |= {id(tensor) for _, _, tensor in beside_tables(self._model, self.tables)} if held else set()
+        state = self._model.state_dict(keep_vars=True) if held else {}
+        return frozenset(key for key, tensor in state.items() if id(tensor) in held)
 
     @cached_property
     def _anatomy(self) -> Anatomy:

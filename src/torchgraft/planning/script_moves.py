@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torchgraft.adapting.ops import Op, Shape
-from torchgraft.planning.entries import TargetEntry
+from torchgraft.planning.entries import SourceEntry, TargetEntry
 from torchgraft.planning.plans import Plan
 from torchgraft.planning.script_ops import spelled
+from torchgraft.planning.script_scales import dequantising
 
 __all__ = ["Move", "moves_of"]
 
@@ -40,12 +41,12 @@ def slot(index: int) -> str:
 
 def moves_of(plan: Plan) -> tuple[list[Move], list[TargetEntry]]:
     """The moves, in the model's order, and the tensors that can't be made of the checkpoint alone."""
-    dtypes = {entry.name: entry.dtype for entry in plan.sources}
+    stored = {entry.name: entry for entry in plan.sources}
     moves, left = [], []
     for entry in plan.targets:
         if entry.status == "fresh":
             continue
-        move = _joined(entry, dtypes) if entry.joined else _single(entry)
+        move = _joined(entry, stored) if entry.joined else _single(entry, stored)
         if move is None:
             left.append(entry)
         else:
@@ -53,24 +54,32 @@ def moves_of(plan: Plan) -> tuple[list[Move], list[TargetEntry]]:
     return moves, left
 
 
-def _single(entry: TargetEntry) -> Move | None:
+def _single(entry: TargetEntry, stored: Mapping[str, SourceEntry]) -> Move | None:
     assert entry.source is not None
-    assert entry.source_shape is not None
-    text = _chain(entry.ops, slot(0), entry.source_shape, entry.source_dtype or "float32")
-    return None if text is None else Move(entry.name, (entry.source,), (text,))
+    source = stored[entry.source]
+    names, read = dequantising(source, stored, slot, 0)
+    read = read[1:-1] if read.startswith("(") and not entry.ops else read
+    text = _chain(entry.ops, read, source.shape, _dtype(source))
+    return None if text is None else Move(entry.name, names, (text,))
 
 
-def _joined(entry: TargetEntry, dtypes: dict[str, str]) -> Move | None:
+def _dtype(source: SourceEntry) -> str:
+    return source.dtype if source.scaling is None else "float32"
+
+
+def _joined(entry: TargetEntry, stored: Mapping[str, SourceEntry]) -> Move | None:
     names: list[str] = []
     texts: list[str | None] = []
     for part in entry.joined:
         if part.source is None:
             texts.append(None)
             continue
-        text = _chain(part.ops, slot(len(names)), part.source_shape, dtypes[part.source])
+        source = stored[part.source]
+        taken, read = dequantising(source, stored, slot, len(names))
+        text = _chain(part.ops, read, part.source_shape, _dtype(source))
         if text is None:
             return None
-        names.append(part.source)
+        names += taken
         texts.append(text)
     alike = {part.shape: text for part, text in zip(entry.joined, texts, strict=True) if text is not None}
     lines = [

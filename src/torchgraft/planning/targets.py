@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import nn
@@ -12,6 +13,10 @@ from torchgraft.errors import ModelError
 from torchgraft.tensors import Named
 
 __all__ = ["Target", "targets_of"]
+
+
+# What attention by windows computes once: Swin's masks, and the coordinates of Swin v2.
+_COMPUTED = frozenset({"attn_mask", "attention_mask", "relative_coords_table", "relative_position_index"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +42,10 @@ class Target:
     @property
     def requires_no_value(self) -> bool:
         """Whether the model computes it by itself: batch counters, index tables, masks."""
-        return self.is_buffer and not (self.tensor.is_floating_point() or self.tensor.is_complex())
+        if not self.is_buffer:
+            return False
+        computed = self.attribute in _COMPUTED
+        return computed or not (self.tensor.is_floating_point() or self.tensor.is_complex())
 
     def takes(self, dtype: str) -> bool:
         """Whether numbers of this dtype are of the same kind, so that they may be cast."""
@@ -53,10 +61,11 @@ def targets_of(model: nn.Module) -> dict[str, Target]:
     """
     owners: dict[int, tuple[nn.Module, str, bool]] = {}
     for module in model.modules():
-        for attribute, parameter in module.named_parameters(recurse=False):
-            owners.setdefault(id(parameter), (module, attribute, False))
-        for attribute, buffer in module.named_buffers(recurse=False):
-            owners.setdefault(id(buffer), (module, attribute, True))
+        own = vars(module)  # named_parameters() walks the tree anew for each module
+        for kind, is_buffer in (("_parameters", False), ("_buffers", True)):
+            for attribute, tensor in own[kind].items():
+                if tensor is not None:
+                    owners.setdefault(id(tensor), (module, attribute, is_buffer))
     targets: dict[str, Target] = {}
     first_key: dict[int, str] = {}
     for key, tensor in model.state_dict(keep_vars=True).items():
@@ -74,12 +83,18 @@ def targets_of(model: nn.Module) -> dict[str, Target]:
                 where=key,
                 hint="load the weights before quantising or parametrising the module",
             )
-        named = Named(key, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."))
+        named = Named(key, tuple(tensor.shape), _name_of(tensor.dtype))
         targets[key] = Target(named, tensor, *owners[id(tensor)], tied_to=first_key.get(id(tensor)))
         first_key.setdefault(id(tensor), key)
     return targets
 
 
+@cache
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+@cache
 def _kind(dtype: str) -> str:
     if dtype.startswith(("float", "bfloat")):
         return "float"
