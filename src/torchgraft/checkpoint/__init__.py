@@ -2,8 +2,24 @@
 
 from torchgraft.checkpoint.at_hand import at_hand
 from torchgraft.checkpoint.checkpoint import Checkpoint
+from torchgraft.checkpoint.dequantising import dequantised
 from torchgraft.checkpoint.frugal import frugal
 from torchgraft.checkpoint.opening import open  # noqa: A004 (tg.open is the public name)
+from torchgraft.checkpoint.optimizers import find_optimizers
+from torchgraft.checkpoint.packed_weights import refuse_packed
 from torchgraft.checkpoint.parts import Part
+from torchgraft.checkpoint.scale_names import find_scalings
+from torchgraft.checkpoint.scaling import Scaling
 
-__all__ = ["Checkpoint", "Part", "at_hand", "frugal", "open"]
+__all__ = [
+    "Checkpoint",
+    "Part",
+    "Scaling",
+    "at_hand",
+    "dequantised",
+    "find_optimizers",
+    "find_scalings",
+    "frugal",
+    "open",
+    "refuse_packed",
+]

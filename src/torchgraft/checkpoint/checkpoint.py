@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, ValuesView
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 from torchgraft.checkpoint.at_hand import at_hand
 from torchgraft.checkpoint.choosing import choose_part, find_part
 from torchgraft.checkpoint.finding import Found, find_sets
+from torchgraft.checkpoint.optimizers import find_optimizers
 from torchgraft.checkpoint.parts import Part, TensorSet, classify
 from torchgraft.checkpoint.rest import plain
 from torchgraft.errors import CheckpointError
@@ -107,6 +109,12 @@ class Checkpoint(Mapping[str, TensorRef]):
         """
         return cls({key: _in_memory(key, tensor) for key, tensor in tensors.items()})
 
+    def holding(self, tensors: Mapping[str, TensorRef]) -> Checkpoint:
+        """The same checkpoint with these tensors in place of its own, such as dequantised ones."""
+        other = copy(self)
+        other._tensors = dict(tensors)  # noqa: SLF001 (of its own class)
+        return other
+
     def select(self, part: str) -> Checkpoint:
         """Another part of the same file as the weights, by its path or the end of it.
 
@@ -116,6 +124,11 @@ class Checkpoint(Mapping[str, TensorRef]):
         if self._container is None:
             raise CheckpointError("weights in memory have one part only")
         return Checkpoint.from_container(self._container, part)
+
+    @property
+    def optimizers(self) -> Mapping[str, Mapping[str, object]]:
+        """States of optimizers in the same file by their paths, as `state_dict()` gave them, tensors lazy."""
+        return find_optimizers(self._container.tree) if self._container is not None else {}
 
     def forget(self) -> None:
         """Let the system have back the memory of what was read from the file, until it is read again.

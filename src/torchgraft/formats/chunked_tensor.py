@@ -9,6 +9,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING
 
 from torchgraft.errors import CorruptCheckpointError, UnsafeCheckpointError
+from torchgraft.formats.picked_ranges import picked_ranges
 from torchgraft.storage.prefetching import prefetched
 from torchgraft.tensors import DTYPE_BITS, Index, Span, TensorRef
 
@@ -171,7 +172,7 @@ class _Pieces:
                 return self.chunks[0].tensor(self.dtype).view(index)
         # A tensor without data says what PyTorch makes of the index: its errors and the shape of the result.
         wanted = torch.empty(self.shape, dtype=dtype, device="meta")[index]
-        picks = _ranges(index, self.shape)
+        picks = picked_ranges(index, self.shape)
         if picks is None:  # an index of an uncommon kind
             return self.fetch(...)[index]
         result = torch.empty([len(pick) for pick in picks], dtype=dtype)
@@ -206,27 +207,6 @@ def _overlaps(chunk: Chunk, picks: Sequence[range]) -> list[tuple[int, int]]:
     return [
         _overlap(pick, start, size)
         for pick, start, size in zip(picks, chunk.offsets, chunk.sizes, strict=True)
-    ]
-
-
-def _ranges(index: Index, shape: tuple[int, ...]) -> list[range] | None:
-    """The positions along each dimension that whole numbers and slices select; `None` for any other index."""
-    items = index if isinstance(index, tuple) else (index,)
-    taken = [item for item in items if item is not None]
-    if any(type(item) is not int and not isinstance(item, slice) and item is not Ellipsis for item in taken):
-        return None
-    rest = [slice(None)] * (len(shape) - sum(item is not Ellipsis for item in taken))
-    spread: list[int | slice] = []
-    for item in taken:
-        if isinstance(item, (int, slice)):
-            spread.append(item)
-        else:
-            spread += rest
-            rest = []
-    spread += rest
-    return [
-        range(*item.indices(size)) if isinstance(item, slice) else range(item % size, item % size + 1)
-        for item, size in zip(spread, shape, strict=True)
     ]
 
 
