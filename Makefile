@@ -41,7 +41,11 @@ types: setup
 unit: setup
 	$(BIN)/python -m pytest -m 'not slow'
 
-sweep: setup
+$(VENV)/.sweep: $(VENV)/.ready
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,hf]'
+	touch $@
+
+sweep: $(VENV)/.sweep
 	$(BIN)/python -m pytest -m slow --timeout 3600
 
 docs: setup

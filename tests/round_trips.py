@@ -220,7 +220,7 @@ CASES: dict[str, Callable[[], tuple[nn.Module, State, dict[str, Any]]]] = {
     "classes in another order": lambda: (
         net(classes=3),
         source(net()),
-        {"source_labels": "abcde", "labels": "dba"},
+        {"source_labels": list("abcde"), "labels": list("dba")},
     ),
     "names that Python must quote": lambda: (net(), under("a'{x}\"\\b.", source(net())), {}),
 }

@@ -51,11 +51,13 @@ NAMES = [
     "examine",
     "finetune",
     "graft",
+    "grow",
     "info_of",
     "load",
     "open",
     "plan",
     "predict",
+    "read_labels",
     "save",
     "verify",
 ]

@@ -31,6 +31,8 @@ ROOMS = [
     "checkpoint",
     "formats",
     "storage",
+    "labels",
+    "tokens",
     "tensors",
     "model_info",
     "errors",
@@ -192,7 +194,7 @@ def test_what_a_room_knows_nothing_of(here, unknown):
     ("package", "modules"),
     [
         ("accelerate", {"torchgraft.finetuning.engine"}),
-        ("timm", {"torchgraft.zoo.from_timm"}),
+        ("timm", {"torchgraft.labels", "torchgraft.zoo.from_timm"}),
         ("click", {"torchgraft.cli"}),
         ("pickle", set()),
     ],

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torchgraft.anatomy import adapt, examine
+    from torchgraft.anatomy import adapt, examine, grow
     from torchgraft.checkpoint import Checkpoint, open
     from torchgraft.comparing import Diff, diff
     from torchgraft.errors import (
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from torchgraft.finetuning import evaluate, finetune, predict
+    from torchgraft.labels import read_labels
     from torchgraft.model_info import ModelInfo, Preprocessing, describe, info_of
     from torchgraft.planning import Plan, graft, plan
     from torchgraft.saving import convert, save
@@ -59,11 +60,13 @@ _HOME = {
     "examine": "anatomy",
     "finetune": "finetuning",
     "graft": "planning",
+    "grow": "anatomy",
     "info_of": "model_info",
     "load": "zoo",
     "open": "checkpoint",
     "plan": "planning",
     "predict": "finetuning",
+    "read_labels": "labels",
     "save": "saving",
     "verify": "verifying",
     "AdaptError": "errors",
@@ -128,11 +131,13 @@ __all__ = [
     "examine",
     "finetune",
     "graft",
+    "grow",
     "info_of",
     "load",
     "open",
     "plan",
     "predict",
+    "read_labels",
     "save",
     "verify",
 ]

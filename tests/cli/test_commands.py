@@ -269,6 +269,38 @@ def test_adapt(place, call):
     assert tg.info_of(model).labels == ("cat", "dog")
 
 
+def test_adapt_with_a_class_map_modes_and_normalisation(place, call):
+    call("graft", MODEL, "tiny.pth", "-o", "out/")
+    old = tg.load("out", builder=MODEL).state_dict()
+    (place / "map.json").write_text('{"both": [0, 1], "new": null}')
+    to = '{"from": "imagenet", "to": [[0.485, 0.456, 0.406], 1]}'
+    options = ["--class-map", "map.json", "--mode", "rows=mean", "--mode", "merged-rows=average"]
+    result = call("adapt", "out", "--builder", MODEL, *options, "--normalisation", to, "-o", "new", "--json")
+    assert result.exit_code == 0, result.output
+    model = tg.load("new", builder=MODEL)
+    assert tg.info_of(model).labels == ("both", "new")
+    *_, (name, head), _ = model.state_dict().items()
+    torch.testing.assert_close(head[0], old[name][:2].mean(0))
+    torch.testing.assert_close(head[0], head[1])
+    std = torch.tensor([0.229, 0.224, 0.225]).reshape(3, 1, 1)
+    torch.testing.assert_close(model.state_dict()["0.weight"], old["0.weight"] / std)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--mode", "rows"], "is not KIND=VALUE"),
+        (["--mode", "rows={"], "is not JSON"),
+        (["--class-map", "none.json"], "can't be read"),
+        (["--normalisation", "[0.5"], "is not JSON"),
+    ],
+)
+def test_options_that_cant_be_read(options, message, place, call):
+    result = call("adapt", MODEL, *options, "-o", "new", "--weights", "none")
+    assert result.exit_code == 2
+    assert message in result.output.replace("\n", " ")
+
+
 @pytest.fixture
 def run(place, photos, call):
     """A finished fine-tuning run."""

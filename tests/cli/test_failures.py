@@ -59,6 +59,7 @@ def test_other_errors(error, code):
         ("allow_fresh='layer4.*'", "--allow-fresh 'layer4.*'"),
         ("allow_fresh=['head', 'stem']", "--allow-fresh head --allow-fresh stem"),
         ("rename={'old.': 'new.'}", "--rename 'old.=new.'"),
+        ('modes={"normalisation": "approximate"}', "--mode normalisation=approximate"),
         ('match="order" trusts the order', "--match order trusts the order"),
         ("num_classes=21", "--num-classes 21"),
         ("say so: torchgraft.load(path, builder='net:build')", "say so: --builder net:build"),

@@ -8,7 +8,16 @@ from typing import Any
 import click
 from rich.text import Text
 
-from torchgraft.cli.options import classifier_options, out, output_options, seed, weights
+from torchgraft.cli.options import (
+    classifier_options,
+    image_size,
+    normalisation,
+    out,
+    output_options,
+    seed,
+    token_options,
+    weights,
+)
 from torchgraft.cli.output import Output
 
 __all__ = ["adapt"]
@@ -18,6 +27,11 @@ __all__ = ["adapt"]
 @click.argument("model")
 @out("Where the model goes: a folder, a .safetensors or a .pth file.")
 @classifier_options
+@click.option("--vocabulary", type=click.IntRange(1), help="Tokens that the model knows; the first are kept.")
+@token_options
+@image_size
+@normalisation
+@click.option("--pad-to-multiple", type=click.IntRange(1), help="Make the vocabulary's rows a multiple.")
 @weights
 @seed
 @output_options
@@ -28,16 +42,30 @@ def adapt(model: str, out: Path, labels: Path | None, output: Output, **options:
 
     \b
     torchgraft adapt torchvision/resnet18 --in-channels 4 --num-classes 21 -o resnet18_rgbn/
+    torchgraft adapt timm/vit_tiny_patch16_224 --image-size 384 -o vit_384/
+    torchgraft adapt my_bert:build --weights bert.pth --vocabulary 30600 -o larger/
     torchgraft adapt lite0/ --in-channels 1 --in-mode sum --labels classes.txt -o cells/
     """
     import torchgraft as tg
-    from torchgraft.cli.label_files import read_labels
     from torchgraft.cli.models import trained_model
     from torchgraft.report.safe_text import clean
 
-    names = read_labels(labels)
-    if options["in_channels"] is None and options["num_classes"] is None and names is None:
-        raise click.UsageError("nothing to adapt: give --in-channels, --num-classes or --labels")
+    names = tg.read_labels(labels) if labels is not None else None
+    sizes = (
+        "in_channels",
+        "num_classes",
+        "vocabulary",
+        "tokens",
+        "pad_to_multiple",
+        "image_size",
+        "class_map",
+        "normalisation",
+    )
+    if names is None and all(options[size] is None for size in sizes):
+        raise click.UsageError(
+            "nothing to adapt: give --in-channels, --num-classes, --labels, --class-map, --image-size, "
+            "--normalisation, --vocabulary or --tokens"
+        )
     adapted = trained_model(model, labels=names, **options)
     saved = tg.save(adapted, out)
     surgery = tg.info_of(adapted).surgery

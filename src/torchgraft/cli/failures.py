@@ -80,11 +80,15 @@ def describe(error: Exception) -> Failure:
     )
 
 
-_NAMES = "allow_fresh|builder|head|in_channels|in_mode|labels|match|num_classes|select|stem|weights"
+_NAMES = (
+    "allow_fresh|builder|head|in_channels|in_mode|labels|match|num_classes|select|source_tokens|stem|tokens|"
+    "weights"
+)
 _CALL = re.compile(r"\b(?:torchgraft|tg)\.\w+\(path, ([^()]*)\)")
 _LIST = re.compile(rf"""\b({_NAMES})=\[((?:["'][^"']*["'](?:, )?)+)\]""")
 _VALUE = re.compile(rf"""\b({_NAMES})=(?:(["'])([^"']*)\2|(\d+|…))""")
 _RENAME = re.compile(r"""\brename=\{["']([^"']*)["']: ["']([^"']*)["']\}""")
+_MODES = re.compile(r"""\bmodes=\{["']([^"']*)["']: ["']([^"']*)["']\}""")
 _FLAGS = {"overwrite=True": "--overwrite", 'unreadable="skip"': "--skip-unreadable"}
 
 
@@ -94,6 +98,7 @@ def _as_options(hint: str) -> str:
     hint = _LIST.sub(lambda found: " ".join(_option(found[1], value) for value in _quoted(found[2])), hint)
     hint = _VALUE.sub(lambda found: _option(found[1], found[3] if found[2] else found[4]), hint)
     hint = _RENAME.sub(lambda found: f"--rename '{found[1]}={found[2]}'", hint)
+    hint = _MODES.sub(lambda found: f"--mode {found[1]}={found[2]}", hint)
     for argument, flag in _FLAGS.items():
         hint = hint.replace(argument, flag)
     return hint

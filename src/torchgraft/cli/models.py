@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,9 +22,17 @@ def trained_model(
     in_channels: int | None = None,
     num_classes: int | None = None,
     labels: Sequence[str] | None = None,
+    class_map: object = None,
+    normalisation: object = None,
     in_mode: str = "repeat",
+    modes: Mapping[str, object] | None = None,
     stem: str | None = None,
     head: str | None = None,
+    vocabulary: int | None = None,
+    tokens: Path | None = None,
+    source_tokens: Path | None = None,
+    pad_to_multiple: int | None = None,
+    image_size: tuple[int, int] | None = None,
 ) -> nn.Module:
     """A saved folder's model, or one that is built by name and given its weights; then adapted as asked.
 
@@ -44,15 +52,34 @@ def trained_model(
         model = tg.load(_of_run(Path(name)), builder=builder)
     else:
         model = tg.create_model(name, weights=None if weights.lower() == "none" else weights)
-    if in_channels is not None or num_classes is not None or labels is not None:
+    sizes = (
+        in_channels,
+        num_classes,
+        labels,
+        class_map,
+        normalisation,
+        vocabulary,
+        tokens,
+        pad_to_multiple,
+        image_size,
+    )
+    if any(size is not None for size in sizes):
         tg.adapt(
             model,
             in_channels=in_channels,
             num_classes=num_classes,
             labels=labels,
+            class_map=class_map,  # type: ignore[arg-type]  # checked there
+            normalisation=normalisation,  # type: ignore[arg-type]  # likewise
             in_mode=parse_in_mode(in_mode),
+            modes=modes,
             stem=stem,
             head=head,
+            vocabulary=vocabulary,
+            tokens=tokens,
+            source_tokens=source_tokens,
+            pad_to_multiple=pad_to_multiple,
+            image_size=image_size,
         )
     return model
 

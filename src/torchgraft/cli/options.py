@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import reduce, wraps
 from pathlib import Path
@@ -15,12 +16,15 @@ __all__ = [
     "batch_size",
     "classifier_options",
     "everything",
+    "image_size",
     "matching_options",
+    "normalisation",
     "out",
     "output_options",
     "seed",
     "select",
     "skip_unreadable",
+    "token_options",
     "weights",
 ]
 
@@ -28,6 +32,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 Decorator = Callable[[Command], Command]
 
 _FILE = click.Path(path_type=Path)
+_MOST_BYTES = 32 << 20
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,6 +72,72 @@ def _by_name(
     return mapping
 
 
+def _modes(
+    _context: click.Context, option: click.Parameter, given: Sequence[str]
+) -> dict[str, object] | None:
+    """`{"rows": "mean"}` of `rows=mean`; a value with commas is a list, one with braces or brackets JSON."""
+    found: dict[str, object] = {}
+    for text in given:
+        kind, _, value = text.partition("=")
+        if not kind or not value:
+            raise click.BadParameter(f"{text!r} is not {option.metavar}, such as rows=mean", param=option)
+        try:
+            found[kind] = json.loads(value) if value[0] in "{[" else _words(value)
+        except (ValueError, RecursionError) as error:
+            raise click.BadParameter(f"{value!r} is not JSON: {error}", param=option) from error
+    return found or None
+
+
+def _class_map(_context: click.Context, option: click.Parameter, given: str | None) -> object:
+    """A word as it is; else what the JSON file of that path holds."""
+    if given is None or given in ("with-background", "without-background"):
+        return given
+    path = Path(given)
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ValueError("it is too large")
+        return json.loads(path.read_text("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{given!r} can't be read: {error}", param=option) from error
+
+
+def _normalisation(_context: click.Context, option: click.Parameter, given: str | None) -> object:
+    """A word as it is, or what its JSON says."""
+    try:
+        return json.loads(given) if given is not None and given[:1] in ("{", "[") else given
+    except (ValueError, RecursionError) as error:
+        raise click.BadParameter(f"{given!r} is not JSON: {error}", param=option) from error
+
+
+def _words(text: str) -> object:
+    words = [int(word) if word.isdecimal() else word for word in map(str.strip, text.split(","))]
+    return text.strip() if len(words) == 1 and isinstance(words[0], str) else words
+
+
+def _size(_context: click.Context, option: click.Parameter, given: str | None) -> tuple[int, int] | None:
+    """Height and width, as `160` or `160x192` says them."""
+    if given is None:
+        return None
+    sides = [int(side) if side.isdecimal() else 0 for side in given.lower().split("x")]
+    if len(sides) not in (1, 2) or min(sides) < 1:
+        raise click.BadParameter(
+            f"{given!r} is no size; such as 160 or 160x192 (height x width)", param=option
+        )
+    return (sides[0], sides[-1])
+
+
+def _layers(
+    _context: click.Context, option: click.Parameter, given: str | None
+) -> str | list[int | None] | None:
+    """`"even"` as it is, `[0, 2, None]` of `0,2,none`."""
+    if given is None or not any(letter in given for letter in ",0123456789") or given.startswith("every"):
+        return given
+    words = [word.strip() for word in given.split(",")]
+    if not all(word.isdecimal() or word == "none" for word in words):
+        raise click.BadParameter(f"{given!r} is not {option.metavar}, such as 0,2,4", param=option)
+    return [None if word == "none" else int(word) for word in words]
+
+
 select = click.option(
     "--select", metavar="PART", help="Which part of the file are the weights, when it holds several."
 )
@@ -78,18 +149,53 @@ classifier_options = _together(
     click.option("--num-classes", type=click.IntRange(1), help="Classes that the model tells apart."),
     click.option("--labels", type=_FILE, help="The model's class names: a line each, or a JSON list."),
     click.option(
+        "--class-map",
+        metavar="FILE",
+        callback=_class_map,
+        help='Which old class each is, as JSON: {"cat": [281, 282], "dog": "beagle"}; or with-background.',
+    ),
+    click.option(
         "--in-mode",
         default="repeat",
         show_default=True,
-        help="How new input channels are filled: repeat, mean, sum, zeros, or a map such as 0,1,2,mean.",
+        help="How new input channels are filled: repeat, mean, sum, zeros, keep-scale, or a map: 0,1,2,mean.",
+    ),
+    click.option(
+        "--mode",
+        "modes",
+        multiple=True,
+        metavar="KIND=VALUE",
+        callback=_modes,
+        help="How a step that has several ways is done: rows=mean, inflate=centre, … Repeatable.",
     ),
     click.option("--stem", metavar="PATH", help="The first layer's module path, where it can't be told."),
     click.option("--head", metavar="PATH", help="The classifier's module path, where it can't be told."),
 )
-"""`in_channels`, `num_classes`, `labels`, `in_mode`, `stem`, `head`."""
+"""`in_channels`, `num_classes`, `labels`, `class_map`, `in_mode`, `modes`, `stem`, `head`."""
+
+normalisation = click.option(
+    "--normalisation",
+    metavar="WHAT",
+    callback=_normalisation,
+    help="Fold the images' normalisation into the first layer: 0..1, 0..255, -1..1, imagenet, or JSON.",
+)
+
+image_size = click.option(
+    "--image-size",
+    metavar="PIXELS",
+    callback=_size,
+    help="Images that the model takes, such as 384 or 160x192 (height x width).",
+)
+
+token_options = _together(
+    click.option("--tokens", type=_FILE, help="The model's tokens: tokenizer.json, vocab.json or vocab.txt."),
+    click.option("--source-tokens", type=_FILE, help="Those of the weights; rows are carried over by token."),
+)
+"""`tokens`, `source_tokens`."""
 
 matching_options = _together(
     classifier_options,
+    token_options,
     select,
     click.option(
         "--match",
@@ -120,6 +226,12 @@ matching_options = _together(
         help="What a layer is fused from, where its name does not say: fc1=gate+up. Repeatable.",
     ),
     click.option(
+        "--layers",
+        metavar="WHICH",
+        callback=_layers,
+        help="Blocks taken of a checkpoint of another depth: even, 'every 2', first, last, or 0,2,4,…",
+    ),
+    click.option(
         "--allow-fresh",
         multiple=True,
         metavar="PATTERN",
@@ -130,7 +242,7 @@ matching_options = _together(
     ),
     click.option("--html", type=_FILE, help="Write the plan as an HTML page too."),
 )
-"""`classifier_options`, `select`, and what else `torchgraft.plan` takes, by its names; and `html`."""
+"""`classifier_options`, `token_options`, `select`, what else `torchgraft.plan` takes, and `html`."""
 
 weights = _together(
     click.option(

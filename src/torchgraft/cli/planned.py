@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchgraft.cli.label_files import read_labels
 from torchgraft.cli.models import bare_model
 from torchgraft.report.quantities import percent
 from torchgraft.report.statuses import gate_advice
@@ -51,19 +50,27 @@ def make_plan(
     source_labels: Path | None,
     in_channels: int | None,
     num_classes: int | None,
+    class_map: Any,
     in_mode: str,
     html: Path | None,
     **options: Any,
 ) -> Planned:
     """Open the checkpoint first (it is what usually goes wrong), build the model, make the plan."""
     import torchgraft as tg
-    from torchgraft.adapting import parse_in_mode
+    from torchgraft.adapting import class_names, parse_in_mode
 
-    names, source_names = read_labels(labels), read_labels(source_labels)
+    names, source_names = (
+        tg.read_labels(path) if path is not None else None for path in (labels, source_labels)
+    )
     mode = parse_in_mode(in_mode)
     opened = tg.open(checkpoint, select=select)
-    built = bare_model(model, seed=seed, in_channels=in_channels, num_classes=num_classes, labels=names)
-    plan = tg.plan(built, opened, in_mode=mode, labels=names, source_labels=source_names, **options)
+    named = class_names(class_map, names)
+    if named is None and num_classes is None and isinstance(class_map, list):
+        num_classes = len(class_map)
+    built = bare_model(model, seed=seed, in_channels=in_channels, num_classes=num_classes, labels=named)
+    plan = tg.plan(
+        built, opened, in_mode=mode, labels=named, source_labels=source_names, class_map=class_map, **options
+    )
     if html is not None:
         _write_page(plan, html)
     return Planned(built, plan)

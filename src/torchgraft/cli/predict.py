@@ -41,11 +41,10 @@ def predict(
     torchgraft predict timm/resnet18 photos/ --top 1 --labels imagenet.txt
     """
     import torchgraft as tg
-    from torchgraft.cli.label_files import read_labels
     from torchgraft.cli.models import trained_model
     from torchgraft.report.terminal import Guesses, predictions_view
 
-    names = read_labels(labels)
+    names = tg.read_labels(labels) if labels is not None else None
     asked = trained_model(model, weights=weights, builder=builder)
     if names is not None:
         tg.describe(asked, labels=names)

@@ -18,7 +18,7 @@ from torch import nn
 
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import SaveError
-from torchgraft.model_info import info_of
+from torchgraft.model_info import DESCRIPTION_KEY, info_of
 from torchgraft.saving.safetensors_file import SafetensorsFile
 from torchgraft.saving.targets import Kind, kind_of, make_folder
 from torchgraft.saving.torch_file import torch_save, write_torch_file
@@ -29,8 +29,6 @@ __all__ = ["DESCRIPTION_FILE", "DESCRIPTION_KEY", "DESCRIPTION_VERSION", "WEIGHT
 
 WEIGHTS_FILE = "model.safetensors"
 DESCRIPTION_FILE = "torchgraft.json"
-DESCRIPTION_KEY = "torchgraft"
-"""The header entry of a safetensors file that holds the description."""
 
 DESCRIPTION_VERSION = 1
 

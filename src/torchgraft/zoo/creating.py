@@ -9,18 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from torchgraft.anatomy import adapt, examine
+from torchgraft.anatomy import adapt, examine, row_blocks
+from torchgraft.anatomy.image_attributes import IMAGE_NAMES, image_sizes_of
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AnatomyError, ModelError
+from torchgraft.labels import Labels, read_labels
 from torchgraft.model_info import ModelInfo, Preprocessing, attach_info, info_of
 from torchgraft.planning import Plan, plan
+from torchgraft.planning.labelling import labels_of
+from torchgraft.zoo.placing import placed
 from torchgraft.zoo.skeleton import has_unsaved_tensors, skeleton
 from torchgraft.zoo.sources import Published, Source, find_source
 from torchgraft.zoo.weights import open_weights
 
 if TYPE_CHECKING:
-    from torchgraft.adapting import InMode
+    import torch
+
+    from torchgraft.adapting import ClassMap, InMode
+    from torchgraft.anatomy.image_size import ImageSize
     from torchgraft.matching import Renames
+    from torchgraft.tokens import Tokens
 
 __all__ = ["check_arguments", "create_model", "fill"]
 
@@ -33,12 +41,20 @@ def create_model(
     weights: str | os.PathLike[str] | Checkpoint | None = None,
     in_channels: int | None = None,
     num_classes: int | None = None,
-    labels: Sequence[str] | None = None,
-    source_labels: Sequence[str] | None = None,
+    labels: Labels | None = None,
+    source_labels: Labels | None = None,
+    class_map: ClassMap | None = None,
+    vocabulary: int | None = None,
+    tokens: Tokens | None = None,
+    source_tokens: Tokens | None = None,
+    image_size: ImageSize | None = None,
     in_mode: InMode = "repeat",
+    modes: Mapping[str, object] | None = None,
     rename: Renames | None = None,
     allow_fresh: str | Sequence[str] = (),
     preprocessing: Preprocessing | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
     **builder_args: Any,
 ) -> nn.Module:
     """Build a model, fill it, change its input channels and classes; it comes in evaluation mode.
@@ -49,13 +65,24 @@ def create_model(
             weights; a path, a URL, or an opened checkpoint.
         in_channels: Input channels wanted; the stem's weights are kept as `in_mode` says.
         num_classes: Classes wanted.
-        labels: Their names, in order; alone it also gives their number.
-        source_labels: Class names of the weights, where the source does not know them. With `labels`,
-            rows of classes that both have are kept.
+        labels: Their names, in order, or a file of them; alone it also gives their number.
+        source_labels: Class names of the weights, likewise, where neither the library nor the file says them.
+            With `labels`, rows of classes that both have are kept.
+        class_map: Which old class each new one is, where their names do not tell, see `torchgraft.adapt`.
+        vocabulary: How many tokens the model shall know; the first rows of the weights are kept.
+        tokens: The tokens that it shall know, see `torchgraft.adapt`; needs those of the weights.
+        source_tokens: The tokens of the weights.
+        image_size: The side, or height and width, of the images that it shall take; positions are resampled,
+            see `torchgraft.adapt`. Without it, a model is of the size of its weights, unless an argument of
+            the builder says one (timm's `img_size`).
         in_mode: How new input channels are filled, see `torchgraft.adapt`.
+        modes: The same for every kind of step that has modes, or for single tensors.
         rename: Rules for the checkpoint's names, see `torchgraft.plan`.
         allow_fresh: What the weights need not cover, see `torchgraft.plan`.
         preprocessing: What the weights were trained with, where the source's usual settings are not it.
+        dtype: Of its floating-point tensors. Each is read from the file straight into it, and onto `device`,
+            unless the model has to be built with values of its own first: then those are converted.
+        device: Where the model is to be.
         **builder_args: Further arguments of the library's own builder.
 
     Raises:
@@ -67,12 +94,14 @@ def create_model(
     check_arguments(builder_args)
     if source_labels is not None and weights is None:
         raise ModelError("source_labels are the weights' class names, and there are no weights", where=name)
+    names = read_labels(source_labels) if source_labels is not None else None
     source, inner = find_source(name)
     checkpoint, published = (None, None) if weights is None else open_weights(source, inner, weights)
+    builder_args = {**(published.builder_args if published is not None else {}), **builder_args}
     info = ModelInfo(
         builder=name,
         builder_args=builder_args,
-        labels=_known_labels(source_labels, published),
+        labels=_known_labels(names, published, checkpoint),
         preprocessing=preprocessing or _usual_preprocessing(source, inner, published),
     )
 
@@ -80,18 +109,33 @@ def create_model(
         return source.build(inner, builder_args)
 
     if checkpoint is None:
-        model = build()
+        model = placed(build(), dtype, device)
         attach_info(model, replace(info, labels=None))
     else:
-        model = fill(build, info, checkpoint, rename=rename, allow_fresh=allow_fresh)
-        if source_labels is not None and info_of(model).labels is None:
+        model = fill(
+            build, info, checkpoint, rename=rename, allow_fresh=allow_fresh, dtype=dtype, device=device
+        )
+        if names is not None and info_of(model).labels is None:
             raise ModelError(
-                f"{len(source_labels)} source_labels don't fit the head of these weights",
+                f"{len(names)} source_labels don't fit the head of these weights",
                 where=name,
                 hint="give one for each row, in order",
             )
-    if in_channels is not None or num_classes is not None or labels is not None:
-        adapt(model, in_channels=in_channels, num_classes=num_classes, labels=labels, in_mode=in_mode)
+    sizes = (in_channels, num_classes, labels, class_map, vocabulary, tokens, source_tokens, image_size)
+    if any(size is not None for size in sizes):
+        adapt(
+            model,
+            in_channels=in_channels,
+            num_classes=num_classes,
+            labels=labels,
+            class_map=class_map,
+            vocabulary=vocabulary,
+            tokens=tokens,
+            source_tokens=source_tokens,
+            image_size=image_size,
+            in_mode=in_mode,
+            modes=modes,
+        )
     return model.eval()
 
 
@@ -109,6 +153,8 @@ def fill(
     *,
     rename: Renames | None = None,
     allow_fresh: str | Sequence[str] = (),
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
 ) -> nn.Module:
     """Build a model and put the checkpoint into it, without initialising what is then overwritten.
 
@@ -117,9 +163,10 @@ def fill(
     """
 
     def prepared(model: nn.Module) -> tuple[nn.Module, Plan]:
+        placed(model, dtype, device)
         first = plan(model, checkpoint, rename=rename, allow_fresh=allow_fresh)
         attach_info(model, info)
-        sizes = _sizes_in(first)
+        sizes = _sizes_in(first, model)
         if not sizes:
             return model, first
         adapt(model, **sizes)
@@ -134,27 +181,42 @@ def fill(
             model = None
     if model is None:
         model, fitted = prepared(build())
-    fitted.apply()
+    fitted.apply(device=device)
     labels = info.labels if info.labels and _fit_head(info.labels, model, fitted) else None
     attach_info(model, replace(info_of(model), labels=labels, weights=fitted.provenance))
     return model
 
 
-def _sizes_in(first: Plan) -> dict[str, Any]:
-    """How the checkpoint's stem and head differ in size from the model's, as arguments of `adapt`."""
-    sizes: dict[str, Any] = {}
+def _sizes_in(first: Plan, model: nn.Module) -> dict[str, Any]:
+    """How the checkpoint's ends, and its images, differ in size from the model's, as arguments of `adapt`."""
+    sizes: dict[str, Any] = _image_size_in(first, model)
+    rows: dict[str, int] = {}
     for entry in first.targets:
         there, here = entry.source_shape, entry.shape
         if there is None or there == here or len(there) != len(here) or len(here) < 2:
             continue
         site = entry.name.rpartition(".")[0]
         if entry.role == "head" and there[1:] == here[1:]:
-            sizes["num_classes"] = there[0]
-            sizes.setdefault("head", []).append(site)
+            rows[site] = there[0]
+        elif entry.role == "vocabulary" and there[1:] == here[1:]:
+            sizes["vocabulary"] = there[0]
+            sizes.setdefault("tables", []).append(site)
         elif entry.role == "stem" and (there[0], *there[2:]) == (here[0], *here[2:]):
             sizes["in_channels"] = there[1]
             sizes.setdefault("stem", []).append(site)
+    if rows:
+        blocks = row_blocks(model)
+        each = {site: height // (blocks[site].size if site in blocks else 1) for site, height in rows.items()}
+        sizes |= {"head": list(rows), "num_classes": next(iter(each.values()))}
     return sizes
+
+
+def _image_size_in(first: Plan, model: nn.Module) -> dict[str, tuple[int, int]]:
+    """The size of the images that the checkpoint's positions are for, where the user named none."""
+    if set(IMAGE_NAMES) & set(info_of(model).builder_args):
+        return {}
+    sizes = image_sizes_of([op for entry in first.targets for op in entry.ops], model)
+    return {"image_size": sizes[0]} if len(sizes) == 1 else {}
 
 
 def _fit_head(labels: Sequence[str], model: nn.Module, fitted: Plan) -> bool:
@@ -163,16 +225,21 @@ def _fit_head(labels: Sequence[str], model: nn.Module, fitted: Plan) -> bool:
     if len(labels) in {entry.shape[0] for entry in known or fitted.targets[-2:] if entry.shape}:
         return True  # where nobody has asked for roles, the end of the list is where a head usually is
     try:
-        sizes = {site.out_size for site in examine(model).heads}
+        sizes = {site.classes for site in examine(model).heads}
     except AnatomyError:
         return True
     return not sizes or len(labels) in sizes
 
 
-def _known_labels(source_labels: Sequence[str] | None, published: Published | None) -> tuple[str, ...] | None:
-    if source_labels is not None:
-        return tuple(source_labels)
-    return published.labels if published is not None else None
+def _known_labels(
+    source_labels: tuple[str, ...] | None, published: Published | None, checkpoint: Checkpoint | None
+) -> tuple[str, ...] | None:
+    """As the user says them, else as the library does, else as the file does."""
+    if source_labels is not None or checkpoint is None:
+        return source_labels
+    if published is not None and published.labels is not None:
+        return published.labels
+    return labels_of(checkpoint)
 
 
 def _usual_preprocessing(source: Source, inner: str, published: Published | None) -> Preprocessing | None:

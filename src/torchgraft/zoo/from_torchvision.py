@@ -13,6 +13,8 @@ from torchgraft.zoo.sources import Published, nearest
 
 __all__ = ["TorchvisionSource"]
 
+_TRANSFORMING = ("googlenet", "inception_v3", "quantized_googlenet", "quantized_inception_v3")
+
 
 class TorchvisionSource:
     """Builders of `torchvision.models`, classification and others."""
@@ -26,7 +28,7 @@ class TorchvisionSource:
         extra: dict[str, Any] = {"weights": None}
         if "weights_backbone" in _parameters(models.get_model_builder(name)):
             extra["weights_backbone"] = None
-        if name in ("googlenet", "inception_v3"):
+        if name in _TRANSFORMING:
             extra["init_weights"] = False  # their own slow one is deprecated; layers initialise themselves
         try:
             return cast(nn.Module, models.get_model(name, **(extra | dict(arguments))))
@@ -59,6 +61,8 @@ class TorchvisionSource:
             url=member.url,
             preprocessing=_preprocessing(member),
             labels=tuple(labels) if labels else None,
+            # Their own loaders switch it on: these weights were trained in TensorFlow, normalised by 0.5.
+            builder_args={"transform_input": True} if name in _TRANSFORMING else {},
         )
 
 

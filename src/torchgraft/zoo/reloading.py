@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,11 +16,15 @@ from torchgraft import checkpoint as checkpoints
 from torchgraft.anatomy import adapt
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError, AnatomyError, CheckpointError, CoverageError, ModelError
-from torchgraft.model_info import ModelInfo, attach_info, info_of
+from torchgraft.model_info import ModelInfo, Preprocessing, attach_info, info_of
 from torchgraft.planning import Plan, plan
 from torchgraft.saving import DESCRIPTION_KEY, DESCRIPTION_VERSION, WEIGHTS_FILE
 from torchgraft.zoo.creating import check_arguments, fill
+from torchgraft.zoo.placing import placed
 from torchgraft.zoo.sources import find_source
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = ["load"]
 
@@ -28,7 +32,12 @@ _log = logging.getLogger(__name__)
 
 
 def load(
-    path: str | os.PathLike[str], *, model: nn.Module | None = None, builder: str | None = None
+    path: str | os.PathLike[str],
+    *,
+    model: nn.Module | None = None,
+    builder: str | None = None,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
 ) -> nn.Module:
     """Give back the model of a folder or `.safetensors` file that `save` wrote, in evaluation mode.
 
@@ -36,6 +45,8 @@ def load(
         path: The folder, or the file.
         model: The model to fill, where torchgraft did not build it itself.
         builder: `"your_module:function"`, said again: a file is not trusted to name code to run.
+        dtype: Of its floating-point tensors, whatever it was when they were saved; by default as it is built.
+        device: Where the model is to be.
 
     Raises:
         CheckpointError: It is not such a folder or file, or is damaged.
@@ -46,7 +57,7 @@ def load(
     checkpoint = checkpoints.open(weights)
     info = _read_info(checkpoint)
     if model is not None:
-        _whole(plan(model, checkpoint)).apply()
+        _whole(plan(placed(model, dtype, device), checkpoint)).apply(device=device)
         origin = info_of(model)
         attach_info(
             model,
@@ -59,6 +70,9 @@ def load(
 
     def build() -> nn.Module:
         built = source.build(inner, info.builder_args)
+        attach_info(
+            built, ModelInfo(preprocessing=Preprocessing())
+        )  # some steps ask for one; `info` has the real one
         try:
             for step in info.surgery:
                 adapt(built, **step)
@@ -66,7 +80,7 @@ def load(
             raise _damaged(checkpoint, error) from error
         return built
 
-    rebuilt = fill(build, replace(info, builder=name), checkpoint)
+    rebuilt = fill(build, replace(info, builder=name), checkpoint, dtype=dtype, device=device)
     attach_info(rebuilt, replace(info_of(rebuilt), weights=info.weights))
     if info_of(rebuilt).labels != info.labels:
         _log.warning("%s: its class names don't fit its head, and are left out", path)

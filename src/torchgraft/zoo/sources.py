@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -26,6 +26,7 @@ class Published:
         hub: The Hugging Face repository and the file in it, if it is there.
         preprocessing: What they were trained with.
         labels: The class names, if the library ships them.
+        builder_args: Arguments with which the library's builder is called for these weights.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Published:
     hub: tuple[str, str] | None = None
     preprocessing: Preprocessing | None = None
     labels: tuple[str, ...] | None = None
+    builder_args: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Source(Protocol):
