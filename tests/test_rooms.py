@@ -25,6 +25,7 @@ ROOMS = [
     "saving",
     "planning",
     "matching",
+    "surgery",
     "anatomy",
     "adapting",
     "comparing",
@@ -175,6 +176,7 @@ FOREIGN = [
     ("cli", {"timm", "torchvision", "accelerate"}),
     ("adapting", {"timm", "os", "pathlib"}),
     ("anatomy", {"os", "pathlib", "timm", "torchvision"}),
+    ("surgery", {"os", "pathlib", "timm", "torchvision"}),
 ]
 
 

@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from torchgraft.anatomy import adapt, examine, grow
+    from torchgraft.anatomy import examine
     from torchgraft.checkpoint import Checkpoint, open
     from torchgraft.comparing import Diff, diff
     from torchgraft.errors import (
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from torchgraft.model_info import ModelInfo, Preprocessing, describe, info_of
     from torchgraft.planning import Plan, graft, plan
     from torchgraft.saving import convert, save
+    from torchgraft.surgery import adapt, grow
     from torchgraft.tensors import TensorRef
     from torchgraft.verifying import StatisticsCheck, Verification, check_statistics, verify
     from torchgraft.zoo import create_model, load
@@ -50,7 +51,7 @@ _HOME = {
     "StatisticsCheck": "verifying",
     "TensorRef": "tensors",
     "Verification": "verifying",
-    "adapt": "anatomy",
+    "adapt": "surgery",
     "check_statistics": "verifying",
     "convert": "saving",
     "create_model": "zoo",
@@ -60,7 +61,7 @@ _HOME = {
     "examine": "anatomy",
     "finetune": "finetuning",
     "graft": "planning",
-    "grow": "anatomy",
+    "grow": "surgery",
     "info_of": "model_info",
     "load": "zoo",
     "open": "checkpoint",

@@ -1,9 +1,7 @@
-"""Where a model's stem and head are, found by running it, and how to change their size."""
+"""Where a model's stems, heads and tables are, found by running it."""
 
 from torchgraft.anatomy.detection import row_blocks
 from torchgraft.anatomy.examining import examine
-from torchgraft.anatomy.growing import grow
 from torchgraft.anatomy.sites import Anatomy, Site
-from torchgraft.anatomy.surgery import adapt
 
-__all__ = ["Anatomy", "Site", "adapt", "examine", "grow", "row_blocks"]
+__all__ = ["Anatomy", "Site", "examine", "row_blocks"]

@@ -10,7 +10,6 @@ from typing import Any
 
 from torch import nn
 
-from torchgraft.anatomy.edits import Edits
 from torchgraft.anatomy.sites import Site
 from torchgraft.errors import AdaptError
 
@@ -20,8 +19,6 @@ __all__ = [
     "finds_objects",
     "kin",
     "labels_in_config",
-    "name_classes",
-    "retarget",
     "rows_beyond_labels",
 ]
 
@@ -77,32 +74,10 @@ def labels_in_config(model: nn.Module) -> tuple[str, ...] | None:
     return None if labels == tuple(f"LABEL_{place}" for place in range(len(labels))) else labels
 
 
-def name_classes(model: nn.Module, labels: Sequence[str], edits: Edits) -> None:
-    """Collect the edits by which the model's config names its classes so, if it has a place for names."""
-    config = getattr(model, "config", None)
-    if hasattr(config, "id2label") and hasattr(config, "label2id"):
-        edits.attribute(config, "id2label", dict(enumerate(labels)))
-        edits.attribute(config, "label2id", {label: place for place, label in enumerate(labels)})
-
-
 def rows_beyond_labels(model: nn.Module, rows: int) -> int:
     """Rows of a head beyond the config's classes: 1 for the "no object" at the end of a detector's."""
     labels = getattr(getattr(model, "config", None), "num_labels", None)
     return 1 if isinstance(labels, int) and labels == rows - 1 and finds_objects(model) else 0
-
-
-def retarget(model: nn.Module, old: int, new: int, edits: Edits) -> None:
-    """Collect the edits of what else a config says that depends on the number of classes.
-
-    `problem_type` chooses the loss, and `vocab_size` is the size of a CTC model's head.
-    """
-    config = getattr(model, "config", None)
-    problem = getattr(config, "problem_type", None)
-    if (problem == "regression" and old == 1) or (problem == "single_label_classification" and new == 1):
-        edits.attribute(config, "problem_type", None)
-    embeddings = (module for module in model.modules() if isinstance(module, nn.Embedding))
-    if getattr(config, "vocab_size", None) == old and all(one.num_embeddings != old for one in embeddings):
-        edits.attribute(config, "vocab_size", new)
 
 
 def finds_objects(model: nn.Module) -> bool:

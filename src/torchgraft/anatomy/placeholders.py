@@ -1,15 +1,11 @@
-"""Models that give features and keep an `nn.Identity` where their head would be: one is put there."""
+"""Models that give features and keep an `nn.Identity` where their head would be."""
 
 from __future__ import annotations
 
-from torch import nn
-
-from torchgraft.anatomy.edits import Edits
 from torchgraft.anatomy.sites import Site
 from torchgraft.anatomy.tracing import Trace
-from torchgraft.errors import AdaptError
 
-__all__ = ["fill_placeholder", "gives_features", "placeholder_in", "placeholder_site"]
+__all__ = ["gives_features", "placeholder_in", "placeholder_site"]
 
 _USUAL = ("head", "fc", "classifier", "last_linear", "logits", "proj", "output")
 
@@ -41,26 +37,3 @@ def placeholder_site(path: str, trace: Trace) -> Site:
     """A placeholder of which a run showed how many features it is given; 0 if it showed nothing."""
     shape = trace.identities.get(path, ())
     return Site(path, "placeholder", shape[-1] if shape else 0, 0)
-
-
-def fill_placeholder(model: nn.Module, site: Site, classes: int, edits: Edits) -> None:
-    """Collect the edit that puts a `Linear` there, initialised as its class does.
-
-    Raises:
-        AdaptError: It was not seen at work, so that the number of features is not known.
-    """
-    if not site.in_size:
-        raise AdaptError(
-            "it is an Identity that the model does not use on the example, so that its features are unknown",
-            where=f"head {site.path!r}",
-        )
-    like = next((held for held in model.parameters() if held.is_floating_point()), None)
-    layer = nn.Linear(
-        site.in_size,
-        classes,
-        device=like.device if like is not None else None,
-        dtype=like.dtype if like is not None else None,
-    )
-    parent, _, name = site.path.rpartition(".")
-    owner = model.get_submodule(parent)
-    edits.attribute(owner, name, layer.train(owner.training))

@@ -76,7 +76,8 @@ def prepare_model(model: nn.Module, classes: Sequence[str], how: Preprocessing) 
 
     A model that knows the same names in another order keeps its order.
     """
-    from torchgraft.anatomy import adapt, examine
+    from torchgraft.anatomy import examine
+    from torchgraft.surgery import adapt
 
     example = torch.zeros(1, how.channels, *how.size, device=device_of(model))
     heads = examine(model, example=example).heads

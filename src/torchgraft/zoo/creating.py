@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from torchgraft.anatomy import adapt, examine, row_blocks
+from torchgraft.anatomy import examine, row_blocks
 from torchgraft.anatomy.image_attributes import IMAGE_NAMES, image_sizes_of
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AnatomyError, ModelError
@@ -17,6 +17,7 @@ from torchgraft.labels import Labels, read_labels
 from torchgraft.model_info import ModelInfo, Preprocessing, attach_info, info_of
 from torchgraft.planning import Plan, plan
 from torchgraft.planning.labelling import labels_of
+from torchgraft.surgery import adapt
 from torchgraft.zoo.placing import placed
 from torchgraft.zoo.skeleton import has_unsaved_tensors, skeleton
 from torchgraft.zoo.sources import Published, Source, find_source
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
     import torch
 
     from torchgraft.adapting import ClassMap, InMode
-    from torchgraft.anatomy.image_size import ImageSize
     from torchgraft.matching import Renames
+    from torchgraft.surgery.image_size import ImageSize
     from torchgraft.tokens import Tokens
 
 __all__ = ["check_arguments", "create_model", "fill"]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from torchgraft import checkpoint as checkpoints
-from torchgraft.anatomy import adapt
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError, AnatomyError, CheckpointError, CoverageError, ModelError
 from torchgraft.model_info import ModelInfo, Preprocessing, attach_info, info_of
 from torchgraft.planning import Plan, plan
 from torchgraft.saving import DESCRIPTION_KEY, DESCRIPTION_VERSION, WEIGHTS_FILE
+from torchgraft.surgery import adapt
 from torchgraft.zoo.creating import check_arguments, fill
 from torchgraft.zoo.placing import placed
 from torchgraft.zoo.sources import find_source

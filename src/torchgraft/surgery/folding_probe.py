@@ -14,8 +14,8 @@ from torchgraft.anatomy.example_inputs import floating_input, replaced
 from torchgraft.anatomy.input_layout import channel_axis
 from torchgraft.anatomy.sites import Site
 from torchgraft.anatomy.undisturbed import undisturbed
-from torchgraft.anatomy.wanted_normalisation import WantedNormalisation
 from torchgraft.errors import AdaptError
+from torchgraft.surgery.wanted_normalisation import WantedNormalisation
 
 __all__ = ["Folded", "FoldingProbe"]
 

@@ -10,12 +10,12 @@ from torch import nn
 
 from torchgraft.adapting import Change, InputChannels, find_ops
 from torchgraft.adapting.in_mode import normal_in_mode
-from torchgraft.anatomy.edits import Edits
-from torchgraft.anatomy.grouped_stems import dense_weight
-from torchgraft.anatomy.layers import changeable, common_size
-from torchgraft.anatomy.mirrors import STEM_NAMES, mirror
 from torchgraft.anatomy.mode_rules import ModeRules
 from torchgraft.anatomy.sites import Site
+from torchgraft.surgery.edits import Edits
+from torchgraft.surgery.grouped_stems import dense_weight
+from torchgraft.surgery.layers import changeable, common_size
+from torchgraft.surgery.mirrors import STEM_NAMES, mirror
 
 __all__ = ["resize_stem"]
 

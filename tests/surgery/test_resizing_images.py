@@ -203,22 +203,6 @@ def test_together_with_channels_and_classes():
     assert model(torch.rand(1, 4, 128, 128)).shape == (1, 7)
 
 
-def test_every_other_argument_is_carried_on(monkeypatch):
-    """`adapt` calls itself for the rest; none of its arguments may be lost on the way."""
-    import inspect
-
-    from torchgraft.anatomy import surgery
-
-    seen: dict[str, object] = {}
-    monkeypatch.setattr(surgery, "resize_images", lambda *_: "example")
-    arguments = {name: object() for name in inspect.signature(tg.adapt).parameters if name != "image_size"}
-    arguments["model"] = nn.Linear(1, 1)
-    real = surgery.adapt
-    monkeypatch.setattr(surgery, "adapt", lambda model, **rest: seen.update(rest, model=model))
-    real(**arguments, image_size=3)
-    assert seen == {**arguments, "example": "example"}
-
-
 def test_modes_and_what_is_trainable_are_kept():
     model = small_vit()
     model.pos_embed.requires_grad_(False)

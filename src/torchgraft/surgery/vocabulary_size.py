@@ -14,13 +14,13 @@ from torch import nn
 from torchgraft.adapting import Change, RowMap, Vocabulary
 from torchgraft.adapting.token_rows import normal_vocabulary_mode
 from torchgraft.anatomy.configs import all_configs
-from torchgraft.anatomy.edits import Edits
-from torchgraft.anatomy.ends import Ends
-from torchgraft.anatomy.mirrors import VOCABULARY_NAMES, mirror
 from torchgraft.anatomy.mode_rules import ModeRules
 from torchgraft.anatomy.sites import Anatomy, Site, named_sites
 from torchgraft.anatomy.vocabulary_tables import beside_tables, rows_of, token_map, vocabulary_tables
 from torchgraft.errors import AdaptError, AnatomyError
+from torchgraft.surgery.edits import Edits
+from torchgraft.surgery.ends import Ends
+from torchgraft.surgery.mirrors import VOCABULARY_NAMES, mirror
 
 if TYPE_CHECKING:
     from torchgraft.tokens import Tokens

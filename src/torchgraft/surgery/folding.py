@@ -8,14 +8,14 @@ from typing import Any
 
 from torch import nn
 
-from torchgraft.anatomy.edits import Edits
-from torchgraft.anatomy.ends import Ends
-from torchgraft.anatomy.folding_probe import Folded, FoldingProbe
-from torchgraft.anatomy.layers import changeable
 from torchgraft.anatomy.mode_rules import plain
-from torchgraft.anatomy.wanted_normalisation import WantedNormalisation
 from torchgraft.errors import AdaptError
 from torchgraft.model_info import attach_info, info_of
+from torchgraft.surgery.edits import Edits
+from torchgraft.surgery.ends import Ends
+from torchgraft.surgery.folding_probe import Folded, FoldingProbe
+from torchgraft.surgery.layers import changeable
+from torchgraft.surgery.wanted_normalisation import WantedNormalisation
 
 __all__ = ["fold_normalisation"]
 
@@ -41,8 +41,8 @@ def fold_normalisation(
         raise AdaptError(
             f"there is no mode {mode!r} for the normalisation", hint=f"use one of {', '.join(_MODES)}"
         )
-    ends, info, edits = Ends(model, example), info_of(model), Edits()
-    sites = ends.sites(stem, "stem")
+    ends, info, edits = Ends(model, example, stem=stem), info_of(model), Edits()
+    sites = ends.sites("stem")
     read = WantedNormalisation.parse(wanted, info.preprocessing, sites[0].channels)
     places: list[str] = []
     for number, site in enumerate(sites):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from torch import nn
 
@@ -27,17 +28,26 @@ class Ends:
         seen: What the run showed, if there was one.
     """
 
-    def __init__(self, model: nn.Module, example: object) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        example: object,
+        *,
+        stem: str | Sequence[str] | None = None,
+        head: str | Sequence[str] | None = None,
+    ) -> None:
         self._model = model
         self._example = example
+        self._named = {"stem": stem, "head": head}
         self.seen: Examined | None = None
 
-    def sites(self, named: str | Sequence[str] | None, role: str) -> tuple[Site, ...]:
-        """The layers of a role, `"stem"` or `"head"`.
+    def sites(self, role: Literal["stem", "head"]) -> tuple[Site, ...]:
+        """The layers of a role.
 
         Raises:
             AnatomyError: There are no such modules, or none were named and none can be told.
         """
+        named = self._named[role]
         if named is not None:
             sites = self._measured(named_sites(self._model, named, role))
             if role == "head":

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from torchgraft.anatomy.edits import Edits
 from torchgraft.anatomy.sites import Site
 from torchgraft.errors import AdaptError
 from torchgraft.model_info import Preprocessing
+from torchgraft.surgery.edits import Edits
 
 __all__ = ["renormalise"]
 

@@ -15,16 +15,16 @@ from torchgraft.adapting.places import Grid, Line, PositionPlace, Window, Window
 from torchgraft.adapting.position_layout import layout_of, with_grid
 from torchgraft.adapting.sine_positions import sine_formula
 from torchgraft.anatomy.detection import detector_in
-from torchgraft.anatomy.edits import Edits
 from torchgraft.anatomy.examining import observe
 from torchgraft.anatomy.example_inputs import floating_input, reshaped
 from torchgraft.anatomy.image_attributes import size_of
-from torchgraft.anatomy.image_mirrors import mirror_grid, mirror_image_size, mirror_window
 from torchgraft.anatomy.mode_rules import ModeRules, plain
 from torchgraft.anatomy.positions import PositionTable, position_tables
 from torchgraft.anatomy.tracing import run
 from torchgraft.errors import AdaptError
 from torchgraft.model_info import attach_info, info_of
+from torchgraft.surgery.edits import Edits
+from torchgraft.surgery.image_mirrors import mirror_grid, mirror_image_size, mirror_window
 
 __all__ = ["ImageSize", "resize_images"]
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 from torchgraft.anatomy.flow import ParameterFlow, parameter_flow
-from torchgraft.anatomy.same_function import check_same, telling_input, without_mask
-from torchgraft.anatomy.widths import Width, changed_widths
 from torchgraft.errors import AdaptError
+from torchgraft.surgery.same_function import check_same, telling_input, without_mask
+from torchgraft.surgery.widths import Width, changed_widths
 
 __all__ = ["grow"]
 

@@ -10,16 +10,17 @@ import torch
 from torch import nn
 
 from torchgraft.adapting import Change, ClassMap, RowBlocks, RowMap, Rows, find_ops, map_classes
-from torchgraft.anatomy.class_tables import resize_class_tables
-from torchgraft.anatomy.configs import finds_objects, retarget, rows_beyond_labels
-from torchgraft.anatomy.edits import Edits
-from torchgraft.anatomy.layers import changeable, common_size
-from torchgraft.anatomy.mirrors import HEAD_NAMES, mirror
+from torchgraft.anatomy.configs import finds_objects, rows_beyond_labels
 from torchgraft.anatomy.mode_rules import ModeRules
-from torchgraft.anatomy.placeholders import fill_placeholder
 from torchgraft.anatomy.sites import Site
 from torchgraft.errors import AdaptError
 from torchgraft.labels import comparable
+from torchgraft.surgery.class_tables import resize_class_tables
+from torchgraft.surgery.config_classes import retarget
+from torchgraft.surgery.edits import Edits
+from torchgraft.surgery.layers import changeable, common_size
+from torchgraft.surgery.mirrors import HEAD_NAMES, mirror
+from torchgraft.surgery.new_head import fill_placeholder
 
 __all__ = ["classes_of", "resize_head"]
 

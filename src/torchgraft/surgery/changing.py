@@ -12,23 +12,25 @@ from torch import nn
 
 from torchgraft.adapting import ClassMap, class_count, class_names
 from torchgraft.adapting.class_map import shifted_names
-from torchgraft.anatomy.checking import check_runs
-from torchgraft.anatomy.configs import labels_in_config, name_classes
+from torchgraft.anatomy.configs import labels_in_config
 from torchgraft.anatomy.detection import check_background
-from torchgraft.anatomy.edits import Edits
-from torchgraft.anatomy.ends import Ends
-from torchgraft.anatomy.folding import fold_normalisation
-from torchgraft.anatomy.head_size import classes_of, resize_head
-from torchgraft.anatomy.image_size import ImageSize, resize_images
 from torchgraft.anatomy.mode_rules import ModeRules, plain
-from torchgraft.anatomy.normalisation import renormalise
-from torchgraft.anatomy.rollback import unchanged_on_error
-from torchgraft.anatomy.stem_size import resize_stem
-from torchgraft.anatomy.vocabulary_size import WantedVocabulary, with_known_tokens
-from torchgraft.anatomy.wanted_normalisation import Normalisation
+from torchgraft.anatomy.sites import Site
 from torchgraft.errors import AdaptError
 from torchgraft.labels import Labels, read_labels
 from torchgraft.model_info import attach_info, info_of
+from torchgraft.surgery.checking import check_runs
+from torchgraft.surgery.config_classes import name_classes
+from torchgraft.surgery.edits import Edits
+from torchgraft.surgery.ends import Ends
+from torchgraft.surgery.folding import fold_normalisation
+from torchgraft.surgery.head_size import classes_of, resize_head
+from torchgraft.surgery.image_size import ImageSize, resize_images
+from torchgraft.surgery.normalisation import renormalise
+from torchgraft.surgery.rollback import unchanged_on_error
+from torchgraft.surgery.stem_size import resize_stem
+from torchgraft.surgery.vocabulary_size import WantedVocabulary, with_known_tokens
+from torchgraft.surgery.wanted_normalisation import Normalisation
 
 if TYPE_CHECKING:
     from torchgraft.adapting import InMode
@@ -109,53 +111,62 @@ def adapt(
         AnatomyError: Stem or head can't be told.
         AdaptError: They can't be changed as wanted.
     """
-    if normalisation is not None:
-        first = ("model", "normalisation", "modes")
-        rest = {name: value for name, value in locals().items() if name not in (*first, "first")}
-        kept = {kind: mode for kind, mode in (modes or {}).items() if kind != "normalisation"}
-        with unchanged_on_error(model):
+    with unchanged_on_error(model):
+        if image_size is not None:
+            example = resize_images(model, image_size, modes, example)
+        if normalisation is not None:
             border = (modes or {}).get("normalisation", "exact")
             fold_normalisation(model, normalisation, mode=border, example=example, stem=stem)
-            return adapt(model, modes=kept or None, **rest)
-    if image_size is not None:
-        first = ("model", "image_size", "example")
-        rest = {name: value for name, value in locals().items() if name not in (*first, "first")}
-        with unchanged_on_error(model):
-            resized_example = resize_images(model, image_size, modes, example)
-            return adapt(model, example=resized_example, **rest)
-    labels = class_names(class_map, read_labels(labels) if labels is not None else None)
-    wanted = _Wanted.checked(in_channels, num_classes, labels, class_map)
-    check_background(model, labels, class_map)
-    ends = Ends(model, example)
-    info, step, edits = info_of(model), dict[str, Any](), Edits()
-    rules = ModeRules.parse(modes, in_mode, dict(model.named_parameters(remove_duplicate=False)))
+            modes = {kind: mode for kind, mode in (modes or {}).items() if kind != "normalisation"}
+        _change_ends(
+            model,
+            _Wanted.checked(in_channels, num_classes, labels, class_map),
+            WantedVocabulary(vocabulary, source_tokens, tokens, pad_to_multiple, tables),
+            in_mode,
+            modes,
+            Ends(model, example, stem=stem, head=head),
+        )
+    return model
 
-    known_tokens = WantedVocabulary(vocabulary, source_tokens, tokens, pad_to_multiple, tables)
-    resized = known_tokens.change(model, ends, rules, edits)
-    stems = ends.sites(stem, "stem") if wanted.in_channels is not None else ()
+
+def _change_ends(
+    model: nn.Module,
+    wanted: _Wanted,
+    tokens: WantedVocabulary,
+    in_mode: InMode,
+    modes: Mapping[str, object] | None,
+    ends: Ends,
+) -> None:
+    """Change stems, heads and tables over tokens together: one run shows where they are, another checks."""
+    info, edits = info_of(model), Edits()
+    rules = ModeRules.parse(modes, in_mode, dict(model.named_parameters(remove_duplicate=False)))
+    step: dict[str, Any] = {}
+    check_background(model, wanted.labels, wanted.class_map)
+
+    resized = tokens.change(model, ends, rules, edits)
+    stems = ends.sites("stem") if wanted.in_channels is not None else ()
     if wanted.in_channels is not None and resize_stem(model, stems, wanted.in_channels, rules, edits):
-        step |= {"in_channels": in_channels, "in_mode": plain(in_mode), "stem": [site.path for site in stems]}
+        step |= {"in_channels": wanted.in_channels, "in_mode": plain(in_mode), "stem": _paths(stems)}
         outside = renormalise(model, stems, wanted.in_channels, info.preprocessing, edits)
         info = replace(info, preprocessing=outside)
 
-    heads = ends.sites(head, "head") if wanted.num_classes is not None or class_map is not None else ()
-    if class_map is not None and wanted.num_classes is None:
-        wanted = replace(wanted, num_classes=class_count(class_map, classes_of(model, heads)))
+    heads = ends.sites("head") if wanted.about_classes else ()
+    wanted = wanted.counted(model, heads)
     if wanted.num_classes is not None:
         known = info.labels if info.labels is not None else labels_in_config(model)
-        if resize_head(model, heads, wanted.num_classes, known, labels, class_map, rules, edits):
-            step |= {"num_classes": wanted.num_classes, "head": [site.path for site in heads]}
+        if resize_head(
+            model, heads, wanted.num_classes, known, wanted.labels, wanted.class_map, rules, edits
+        ):
+            step |= {"num_classes": wanted.num_classes, "head": _paths(heads)}
             info = replace(info, labels=None)
-        labels = labels if labels is not None else shifted_names(class_map, known)
+        labels = wanted.labels if wanted.labels is not None else shifted_names(wanted.class_map, known)
         if labels is not None:
             info = replace(info, labels=tuple(labels))
             name_classes(model, labels, edits)
 
-    if resized:
-        info = replace(info, surgery=(*info.surgery, resized))
-    if step:
-        step |= {"modes": plain(modes)} if modes else {}
-        info = replace(info, surgery=(*info.surgery, step))
+    if step and modes:
+        step["modes"] = plain(modes)
+    info = replace(info, surgery=(*info.surgery, *filter(None, (resized, step))))
     with edits.made():
         if (step or resized) and ends.seen is not None:
             seen = ends.seen
@@ -164,34 +175,51 @@ def adapt(
             check_runs(model, seen, stems if "stem" in step else (), wanted.in_channels, wanted.num_classes)
     attach_info(model, info)
     _log.debug("adapted %s: %s", type(model).__name__, {**resized, **step} or "nothing to do")
-    return model
+
+
+def _paths(sites: Sequence[Site]) -> list[str]:
+    return [site.path for site in sites]
 
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
+    """The arguments of `adapt` that concern channels and classes."""
+
     in_channels: int | None
     num_classes: int | None
+    labels: Sequence[str] | None
+    class_map: ClassMap | None
 
     @classmethod
     def checked(
         cls,
         in_channels: int | None,
         num_classes: int | None,
-        labels: Sequence[str] | None,
+        labels: Labels | None,
         class_map: ClassMap | None,
     ) -> _Wanted:
+        names = class_names(class_map, read_labels(labels) if labels is not None else None)
         for name, value in (("in_channels", in_channels), ("num_classes", num_classes)):
             if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
                 raise AdaptError(f"{name} must be a whole number of at least 1, not {value!r}")
-        if labels is None and isinstance(class_map, Sequence) and not isinstance(class_map, str):
-            if num_classes not in (None, len(class_map)):
-                raise AdaptError(f"num_classes is {num_classes}, but class_map describes {len(class_map)}")
-            return cls(in_channels, len(class_map))
-        if labels is None:
-            return cls(in_channels, num_classes)
-        if num_classes is not None and num_classes != len(labels):
+        count, what = num_classes, ""
+        if names is not None:
+            count, what = len(names), f"there are {len(names)} labels"
+        elif isinstance(class_map, Sequence) and not isinstance(class_map, str):
+            count, what = len(class_map), f"class_map describes {len(class_map)}"
+        if num_classes not in (None, count):
             raise AdaptError(
-                f"num_classes is {num_classes}, but there are {len(labels)} labels",
-                hint="leave num_classes out: the labels give it",
+                f"num_classes is {num_classes}, but {what}", hint="leave num_classes out: they give it"
             )
-        return cls(in_channels, len(labels))
+        return cls(in_channels, count, names, class_map)
+
+    @property
+    def about_classes(self) -> bool:
+        """Whether the head is concerned."""
+        return self.num_classes is not None or self.class_map is not None
+
+    def counted(self, model: nn.Module, heads: Sequence[Site]) -> _Wanted:
+        """The same; where a class map alone says how many classes there are, with their number."""
+        if self.class_map is None or self.num_classes is not None:
+            return self
+        return replace(self, num_classes=class_count(self.class_map, classes_of(model, heads)))

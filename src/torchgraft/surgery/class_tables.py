@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from torchgraft.anatomy.edits import Edits
+from torchgraft.surgery.edits import Edits
 
 __all__ = ["resize_class_tables"]
 

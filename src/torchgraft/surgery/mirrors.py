@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from torchgraft.anatomy.configs import kin
-from torchgraft.anatomy.edits import Edits
+from torchgraft.surgery.edits import Edits
 
 __all__ = ["HEAD_NAMES", "STEM_NAMES", "VOCABULARY_NAMES", "mirror"]
 
