@@ -46,7 +46,7 @@ $(VENV)/.sweep: $(VENV)/.ready
 	touch $@
 
 sweep: $(VENV)/.sweep
-	$(BIN)/python -m pytest -m slow --timeout 3600
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow --timeout 3600
 
 docs: setup
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
