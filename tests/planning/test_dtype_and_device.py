@@ -76,7 +76,8 @@ def test_no_copy_beside_the_model(files, ending, stored, dtype):
         assert torch.equal(value, expected.state_dict()[key])
     size = sum(t.numel() * t.element_size() for t in model.state_dict().values())
     largest = 128 * 128 * 8
-    assert size <= memory.most <= size + 3 * largest  # of some 12 tensors
+    least = 0 if stored == str(dtype).removeprefix("torch.") else size  # what fits as it is is mapped
+    assert least <= memory.most <= least + 3 * largest  # of some 12 tensors
 
 
 def test_what_is_dequantised_is_never_whole_in_float32(files, monkeypatch):

@@ -86,7 +86,9 @@ def finetune(
     from torchgraft.cli.models import trained_model
     from torchgraft.cli.training_progress import TrainingProgress
 
-    start = trained_model(model, weights=weights, builder=builder, seed=seed, in_channels=in_channels)
+    start = trained_model(
+        model, weights=weights, builder=builder, seed=seed, in_channels=in_channels, for_training=True
+    )
     with TrainingProgress(output) as progress:
         result = tg.finetune(
             start,

@@ -33,6 +33,7 @@ def trained_model(
     source_tokens: Path | None = None,
     pad_to_multiple: int | None = None,
     image_size: tuple[int, int] | None = None,
+    for_training: bool = False,
 ) -> nn.Module:
     """A saved folder's model, or one that is built by name and given its weights; then adapted as asked.
 
@@ -43,15 +44,17 @@ def trained_model(
         builder: What builds a folder's model, where that is the user's own code.
         seed: Of the layers that are new.
         in_channels: See `torchgraft.adapt`; likewise the arguments after it.
+        for_training: Whether all its weights will be written to.
     """
     import torchgraft as tg
     from torchgraft.adapting import parse_in_mode
 
     _start(builder or name, seed)
     if Path(name).exists():
-        model = tg.load(_of_run(Path(name)), builder=builder)
+        model = tg.load(_of_run(Path(name)), builder=builder, for_training=for_training)
     else:
-        model = tg.create_model(name, weights=None if weights.lower() == "none" else weights)
+        given = None if weights.lower() == "none" else weights
+        model = tg.create_model(name, weights=given, for_training=for_training)
     sizes = (
         in_channels,
         num_classes,

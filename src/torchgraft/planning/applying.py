@@ -15,6 +15,7 @@ from torchgraft.errors import AdaptError, CheckpointError, ModelError
 from torchgraft.matching import Part
 from torchgraft.planning.checking import check_checkpoint, check_device, check_gate, check_model, check_places
 from torchgraft.planning.entries import TargetEntry
+from torchgraft.planning.own_memory import OwnMemory
 from torchgraft.planning.plans import Plan
 from torchgraft.planning.quantised import as_planned
 from torchgraft.planning.targets import Target, targets_of
@@ -45,13 +46,16 @@ class GraftReport:
         return f"{self.plan.summary} in {self.seconds:.2f} s"
 
 
-def apply_plan(plan: Plan, device: torch.device | str | None = None) -> GraftReport:
+def apply_plan(
+    plan: Plan, device: torch.device | str | None = None, *, for_training: bool = False
+) -> GraftReport:
     """Write the weights into the model that the plan is bound to.
 
     A parameter keeps its identity, device and dtype: optimizers and tied modules see the new values.
     On the meta device, where there is nothing to write to, it is replaced by one that holds them, of the
     dtype that it has there, on `device`. Then each tensor is made of what is in the file and nothing else
-    is held: of a model on the meta device no second copy exists, in whatever dtype the file has it.
+    is held: of a model on the meta device no second copy exists, in whatever dtype the file has it. What lies
+    in the file as the model wants it is not copied at all, but mapped, or `for_training` read in one go.
 
     Raises:
         CoverageError: Tensors that nobody declared as new would stay untrained.
@@ -77,10 +81,11 @@ def apply_plan(plan: Plan, device: torch.device | str | None = None) -> GraftRep
     filled = [
         entry for entry in plan.targets if entry.status != "fresh" and targets[entry.name].tied_to is None
     ]
-    with torch.no_grad():
+    with torch.no_grad(), OwnMemory(for_training=for_training) as own:
         with checkpoint.prefetch([key for entry in filled for key in entry.sources]):
             made: dict[int, torch.Tensor] = {}
             staged: list[tuple[torch.Tensor, torch.Tensor]] = []
+            plainly = checkpoint.path is not None  # weights in memory may be a file's and trained since
             computed = {entry.name for entry in plan.sources if entry.scaling is not None}
             for entry in filled:
                 target = targets[entry.name]
@@ -89,11 +94,16 @@ def apply_plan(plan: Plan, device: torch.device | str | None = None) -> GraftRep
                     value = _in_pieces(entry, checkpoint, target.tensor, device)
                 else:
                     value = _stage(entry, checkpoint, target.tensor, written)
-                if target.tensor.is_meta:
-                    made[id(target.tensor)] = _materialise(target, value, device, copy=not in_pieces)
-                else:
+                if not target.tensor.is_meta:
                     staged.append((target.tensor, value))
+                elif not (plainly and own.keeps(entry.name, value, target.tensor.dtype, device)):
+                    made[id(target.tensor)] = _materialise(target, value, device, copy=not in_pieces)
                 del value
+            own.fill()
+        for entry in filled:
+            if entry.name in own:
+                target = targets[entry.name]
+                made[id(target.tensor)] = _held(target, own.tensor(entry.name))
         for tensor, value in staged:
             tensor.copy_(value)
         if made:
@@ -178,7 +188,10 @@ def _memory(tensor: torch.Tensor) -> object:
 def _materialise(
     target: Target, value: torch.Tensor, device: torch.device | str | None, *, copy: bool
 ) -> torch.Tensor:
-    owned = value.to(device or value.device, target.tensor.dtype, copy=copy).contiguous()
+    return _held(target, value.to(device or value.device, target.tensor.dtype, copy=copy).contiguous())
+
+
+def _held(target: Target, owned: torch.Tensor) -> torch.Tensor:
     if target.is_buffer:
         return owned
     return nn.Parameter(owned, requires_grad=target.tensor.requires_grad)

@@ -167,8 +167,9 @@ def graft(
     head: str | Sequence[str] | None = None,
     example: object = None,
     device: torch.device | str | None = None,
+    for_training: bool = False,
 ) -> GraftReport:
-    """Put the weights into the model: `plan(…).apply(device=…)`, with the arguments of `plan`.
+    """Put the weights into the model: `plan(…).apply(…)`, with the arguments of both.
 
     Raises:
         CoverageError: Parts of the model that nobody declared would stay untrained. The model is
@@ -193,7 +194,7 @@ def graft(
         stem=stem,
         head=head,
         example=example,
-    ).apply(device=device)
+    ).apply(device=device, for_training=for_training)
 
 
 def as_checkpoint(weights: Weights) -> Checkpoint:

@@ -116,13 +116,17 @@ class Plan:
     def __iter__(self) -> Iterator[TargetEntry]:
         return iter(self.targets)
 
-    def apply(self, *, device: torch.device | str | None = None) -> GraftReport:
+    def apply(self, *, device: torch.device | str | None = None, for_training: bool = False) -> GraftReport:
         """Write the weights into the model, all or nothing.
 
         Args:
             device: Where the tensors of a model on the meta device are made, each straight from the file in
                 the dtype that it has there (`model.to(torch.bfloat16)` costs nothing on the meta device).
                 By default where the weights are. A tensor that has a device keeps it.
+            for_training: Say so if all of a model on the meta device will be written to: the file is read
+                into its memory in one go. Else it is mapped, which takes next to no time: a part is read when
+                it is touched and copied when it is written to, and the file never changes. While the model is
+                used, replace the file (`torchgraft.save` does) rather than write over it.
 
         Raises:
             CoverageError: Undeclared tensors would stay fresh. The model is untouched.
@@ -132,7 +136,7 @@ class Plan:
         """
         from torchgraft.planning.applying import apply_plan
 
-        return apply_plan(self, device)
+        return apply_plan(self, device, for_training=for_training)
 
     def set(self, name: str, *, mode: object = None, fresh: bool = False) -> Plan:
         """Change what happens to a tensor, before the plan is applied.

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import mmap
 import os
 import stat
 import sys
 from pathlib import Path
+from weakref import WeakSet
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError
 
-__all__ = ["MappedFile"]
+__all__ = ["MappedFile", "map_privately", "mapped_at"]
 
 _NO_RESERVE = 0x4000  # Linux's MAP_NORESERVE; the mmap module names it from Python 3.13 on
 
@@ -37,7 +39,7 @@ class MappedFile:
         CorruptCheckpointError: It is empty.
     """
 
-    __slots__ = ("data", "path", "size", "verify")
+    __slots__ = ("__weakref__", "_address", "_identity", "data", "path", "size", "verify")
 
     def __init__(self, path: str | os.PathLike[str], *, verify: bool = False) -> None:
         self.path = Path(path)
@@ -51,11 +53,12 @@ class MappedFile:
                 status = os.fstat(descriptor)
                 _refuse_special(self.path, status.st_mode)
                 self.size = status.st_size
+                self._identity = _identity(status)
                 if not self.size:
                     raise CorruptCheckpointError(
                         "the file is empty (0 bytes)", where=str(self.path), hint="download or save it again"
                     )
-                self.data = _map(descriptor)
+                self.data = map_privately(descriptor)
             finally:
                 os.close(descriptor)
         except FileNotFoundError as error:
@@ -69,10 +72,29 @@ class MappedFile:
                 f"can't be opened: {error}", where=str(self.path), hint="check the path: ls -l"
             ) from error
 
+        self._address = ctypes.addressof(ctypes.c_char.from_buffer(self.data))
+        _LIVE.add(self)
+
     @property
     def name(self) -> str:
         """Its path, for messages."""
         return str(self.path)
+
+    def reopened(self) -> int | None:
+        """A descriptor of the same file, for reading; `None` if it changed, or another stands there now."""
+        try:
+            descriptor = os.open(self.path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except OSError:
+            return None
+        if _identity(os.fstat(descriptor)) == self._identity:
+            return descriptor
+        os.close(descriptor)
+        return None
+
+    def offset_of(self, address: int, length: int) -> int | None:
+        """Where in the file the bytes at this address of memory are from; `None` if they are others'."""
+        offset = address - self._address
+        return offset if offset >= 0 and offset + length <= self.size else None
 
     def view(self, offset: int, length: int) -> memoryview:
         """The bytes `offset … offset + length`, without a copy.
@@ -102,6 +124,22 @@ class MappedFile:
             self.data.madvise(mmap.MADV_DONTNEED, begin, end - begin)
 
 
+_LIVE: WeakSet[MappedFile] = WeakSet()
+
+
+def mapped_at(address: int, length: int) -> tuple[MappedFile, int] | None:
+    """The mapped file to which these bytes of memory belong, and where in it they are."""
+    for file in _LIVE:
+        offset = file.offset_of(address, length)
+        if offset is not None:
+            return file, offset
+    return None
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
 def _refuse_special(path: Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
@@ -115,7 +153,8 @@ def _refuse_special(path: Path, mode: int) -> None:
     )
 
 
-def _map(descriptor: int) -> mmap.mmap:
+def map_privately(descriptor: int) -> mmap.mmap:
+    """The bytes of an open file; what is written to them never reaches it."""
     try:
         return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
     except OSError as error:

@@ -56,6 +56,7 @@ def create_model(
     preprocessing: Preprocessing | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    for_training: bool = False,
     **builder_args: Any,
 ) -> nn.Module:
     """Build a model, fill it, change its input channels and classes; it comes in evaluation mode.
@@ -84,6 +85,8 @@ def create_model(
         dtype: Of its floating-point tensors. Each is read from the file straight into it, and onto `device`,
             unless the model has to be built with values of its own first: then those are converted.
         device: Where the model is to be.
+        for_training: Say so if all weights will be written to: the file is read into the model's memory in
+            one go. Else it is mapped, which takes next to no time, see `torchgraft.Plan.apply`.
         **builder_args: Further arguments of the library's own builder.
 
     Raises:
@@ -114,7 +117,14 @@ def create_model(
         attach_info(model, replace(info, labels=None))
     else:
         model = fill(
-            build, info, checkpoint, rename=rename, allow_fresh=allow_fresh, dtype=dtype, device=device
+            build,
+            info,
+            checkpoint,
+            rename=rename,
+            allow_fresh=allow_fresh,
+            dtype=dtype,
+            device=device,
+            for_training=for_training,
         )
         if names is not None and info_of(model).labels is None:
             raise ModelError(
@@ -156,6 +166,7 @@ def fill(
     allow_fresh: str | Sequence[str] = (),
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    for_training: bool = False,
 ) -> nn.Module:
     """Build a model and put the checkpoint into it, without initialising what is then overwritten.
 
@@ -182,7 +193,7 @@ def fill(
             model = None
     if model is None:
         model, fitted = prepared(build())
-    fitted.apply(device=device)
+    fitted.apply(device=device, for_training=for_training)
     labels = info.labels if info.labels and _fit_head(info.labels, model, fitted) else None
     attach_info(model, replace(info_of(model), labels=labels, weights=fitted.provenance))
     return model

@@ -38,6 +38,7 @@ def load(
     builder: str | None = None,
     dtype: torch.dtype | None = None,
     device: torch.device | str | None = None,
+    for_training: bool = False,
 ) -> nn.Module:
     """Give back the model of a folder or `.safetensors` file that `save` wrote, in evaluation mode.
 
@@ -47,6 +48,7 @@ def load(
         builder: `"your_module:function"`, said again: a file is not trusted to name code to run.
         dtype: Of its floating-point tensors, whatever it was when they were saved; by default as it is built.
         device: Where the model is to be.
+        for_training: Say so if all weights will be written to, see `torchgraft.Plan.apply`.
 
     Raises:
         CheckpointError: It is not such a folder or file, or is damaged.
@@ -57,7 +59,7 @@ def load(
     checkpoint = checkpoints.open(weights)
     info = _read_info(checkpoint)
     if model is not None:
-        _whole(plan(placed(model, dtype, device), checkpoint)).apply(device=device)
+        _whole(plan(placed(model, dtype, device), checkpoint)).apply(device=device, for_training=for_training)
         origin = info_of(model)
         attach_info(
             model,
@@ -80,7 +82,14 @@ def load(
             raise _damaged(checkpoint, error) from error
         return built
 
-    rebuilt = fill(build, replace(info, builder=name), checkpoint, dtype=dtype, device=device)
+    rebuilt = fill(
+        build,
+        replace(info, builder=name),
+        checkpoint,
+        dtype=dtype,
+        device=device,
+        for_training=for_training,
+    )
     attach_info(rebuilt, replace(info_of(rebuilt), weights=info.weights))
     if info_of(rebuilt).labels != info.labels:
         _log.warning("%s: its class names don't fit its head, and are left out", path)
