@@ -7,6 +7,7 @@ from collections.abc import ItemsView, Iterable, Iterator, Mapping, Sequence, Va
 from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
+from functools import cache
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -229,11 +230,13 @@ def _in_memory(key: str, tensor: torch.Tensor) -> TensorRef:
     def fetch(index: Index) -> torch.Tensor:
         return detached[index]
 
-    place = (detached.device, detached.data_ptr(), detached.shape, detached.stride(), detached.dtype)
-    return TensorRef(
-        key,
-        tuple(tensor.shape),
-        str(tensor.dtype).removeprefix("torch."),
-        fetch=fetch,
-        alias=str(place) if detached.numel() and not detached.is_meta else None,
-    )
+    shape, dtype = tuple(tensor.shape), _name_of(tensor.dtype)
+    alias = None
+    if detached.numel() and not detached.is_meta:
+        alias = f"{detached.data_ptr()}:{shape}:{detached.stride()}:{dtype}:{detached.device}"
+    return TensorRef(key, shape, dtype, fetch=fetch, alias=alias)
+
+
+@cache
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -18,7 +18,7 @@ from torchgraft.planning.entries import TargetEntry
 from torchgraft.planning.own_memory import OwnMemory
 from torchgraft.planning.plans import Plan
 from torchgraft.planning.quantised import as_planned
-from torchgraft.planning.targets import Target, targets_of
+from torchgraft.planning.targets import Target, still_targets, targets_of, tensors_of
 
 __all__ = ["Binding", "GraftReport", "apply_plan"]
 
@@ -28,10 +28,11 @@ _PIECE = 4 << 20
 
 @dataclass(frozen=True, slots=True)
 class Binding:
-    """The model and the weights that a plan was made for."""
+    """The model and the weights that a plan was made for, and the model's tensors then."""
 
     model: nn.Module
     checkpoint: Checkpoint
+    targets: Mapping[str, Target] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,9 @@ def apply_plan(
     check_gate(plan)
     check_device(device)
     model = plan.binding.model
-    targets = targets_of(model)
+    targets = plan.binding.targets
+    if targets is None or not still_targets(targets, model):
+        targets = targets_of(model)
     check_model(plan, targets)
     checkpoint = as_planned(plan.sources, plan.binding.checkpoint)
     check_checkpoint(plan, checkpoint, targets)
@@ -200,10 +203,6 @@ def _held(target: Target, owned: torch.Tensor) -> torch.Tensor:
 def _replace(model: nn.Module, made: Mapping[int, torch.Tensor]) -> None:
     """Put what was made where the meta tensors were, in every module and attribute that shares them."""
     for module in model.modules():
-        held = [
-            *module.named_parameters(recurse=False, remove_duplicate=False),
-            *module.named_buffers(recurse=False, remove_duplicate=False),
-        ]
-        for attribute, tensor in held:
+        for attribute, tensor in list(tensors_of(module)):
             if id(tensor) in made:
                 setattr(module, attribute, made[id(tensor)])

@@ -142,7 +142,7 @@ def plan(
         sources=reading.sources(_source_entries(source, entries, matching, decider.refused)),
         notes=(*matching.notes, *over_time, *reading.notes, *labelling.notes, *roles.notes),
         doubts=(*matching.doubts, *vocabulary_doubts(entries)),
-        binding=Binding(model, reading.stored),
+        binding=Binding(model, reading.stored, targets),
     )
 
 

@@ -10,7 +10,7 @@ from torch import nn
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import CheckpointError, CoverageError, ModelError
 from torchgraft.planning.plans import Plan
-from torchgraft.planning.targets import Target
+from torchgraft.planning.targets import Target, tensors_of
 
 __all__ = ["check_checkpoint", "check_device", "check_gate", "check_model", "check_places"]
 
@@ -114,13 +114,19 @@ def check_places(plan: Plan, model: nn.Module, targets: Mapping[str, Target]) ->
             kept = "would stay fresh" if entry.status == "fresh" else "would stay fresh in part"
             raise _without_values(entry.name, kept)
     filled = {id(target.tensor) for target in targets.values()}
-    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
-        if tensor.is_meta and id(tensor) not in filled:
-            raise _without_values(name, "is not in the model's state dict")
+    for module in model.modules():
+        for attribute, tensor in tensors_of(module):
+            if tensor.is_meta and id(tensor) not in filled:
+                path = next(path for path, one in model.named_modules() if one is module)
+                raise _without_values(
+                    f"{path}.{attribute}" if path else attribute, "is not in the model's state dict"
+                )
 
 
 def _check_writable(name: str, tensor: torch.Tensor) -> None:
-    repeated = any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True))
+    repeated = not tensor.is_contiguous() and any(
+        step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True)
+    )
     if repeated:
         raise ModelError(
             "is an expanded tensor, whose elements share memory, so it can't be written to",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import torch
 
@@ -158,9 +159,17 @@ class Decider:
 
     def _reordered(self, key: str, shape: Shape) -> bool:
         """Whether rows or channels may stand for others although the shape is the same."""
+        if not self._reorders:
+            return False
         if self._relabelled(key) or self._remapped(key, shape) or self._retokened(key):
             return True
         return Placing(self.source, self.roles).declared(key, self.modes.of(key))
+
+    @cached_property
+    def _reorders(self) -> bool:
+        """Whether the user says anything that could put rows, channels or positions in another order."""
+        said = (*self.modes.by_op.values(), *self.modes.by_name.values())
+        return self.labels.changes or self.tokens is not None or not all(isinstance(m, str) for m in said)
 
     def _retokened(self, key: str) -> bool:
         return self.tokens is not None and self.roles.of(key) == "vocabulary"

@@ -90,8 +90,11 @@ class Plan:
     def provenance(self) -> dict[str, str]:
         """Where the weights come from, for the model that gets them to remember (`ModelInfo.weights`)."""
         known = {"source": self.checkpoint, "matched by": self.match, "summary": self.summary}
-        form = self.binding.checkpoint.format if self.binding is not None else ""
-        return known | ({"format": form} if form else {})
+        if self.binding is None:
+            return known
+        checkpoint = self.binding.checkpoint
+        form = {"format": checkpoint.format} if checkpoint.format else {}
+        return known | form | (identity_of(checkpoint.path) if checkpoint.path is not None else {})
 
     def __str__(self) -> str:
         lines = [f"{self.model} ← {self.checkpoint}", f"  matched by {self.match}", f"  {self.summary}"]

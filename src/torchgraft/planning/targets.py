@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 
@@ -12,7 +13,7 @@ from torch.nn.parameter import is_lazy
 from torchgraft.errors import ModelError
 from torchgraft.tensors import Named
 
-__all__ = ["Target", "targets_of"]
+__all__ = ["Target", "still_targets", "targets_of", "tensors_of"]
 
 
 # What attention by windows computes once: Swin's masks, and the coordinates of Swin v2.
@@ -61,11 +62,9 @@ def targets_of(model: nn.Module) -> dict[str, Target]:
     """
     owners: dict[int, tuple[nn.Module, str, bool]] = {}
     for module in model.modules():
-        own = vars(module)  # named_parameters() walks the tree anew for each module
-        for kind, is_buffer in (("_parameters", False), ("_buffers", True)):
-            for attribute, tensor in own[kind].items():
-                if tensor is not None:
-                    owners.setdefault(id(tensor), (module, attribute, is_buffer))
+        buffers = vars(module)["_buffers"]
+        for attribute, tensor in tensors_of(module):
+            owners.setdefault(id(tensor), (module, attribute, attribute in buffers))
     targets: dict[str, Target] = {}
     first_key: dict[int, str] = {}
     for key, tensor in model.state_dict(keep_vars=True).items():
@@ -87,6 +86,25 @@ def targets_of(model: nn.Module) -> dict[str, Target]:
         targets[key] = Target(named, tensor, *owners[id(tensor)], tied_to=first_key.get(id(tensor)))
         first_key.setdefault(id(tensor), key)
     return targets
+
+
+def still_targets(targets: Mapping[str, Target], model: nn.Module) -> bool:
+    """Whether these are the model's targets now, each the same tensor of the same shape."""
+    state = model.state_dict(keep_vars=True)
+    tensors = {key: tensor for key, tensor in state.items() if isinstance(tensor, torch.Tensor)}
+    return tensors.keys() == targets.keys() and all(
+        tensor is targets[key].tensor and tuple(tensor.shape) == targets[key].named.shape
+        for key, tensor in tensors.items()
+    )
+
+
+def tensors_of(module: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    """The parameters and buffers that the module itself holds, by its names for them."""
+    own = vars(module)  # named_parameters() walks the whole tree each time
+    for kind in ("_parameters", "_buffers"):
+        for attribute, tensor in own[kind].items():
+            if tensor is not None:
+                yield attribute, tensor
 
 
 @cache

@@ -73,7 +73,13 @@ def has_unsaved_tensors(model: nn.Module) -> bool:
     )
 
 
+_PLAIN = frozenset((bool, int, float, str, torch.dtype))
+"""What most attributes are."""
+
+
 def _holds_tensor(value: object) -> bool:
+    if value is None or type(value) in _PLAIN:
+        return False
     if isinstance(value, torch.Tensor):
         return True
     if isinstance(value, dict):
