@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from torchgraft.anatomy.example_inputs import guesses
+from torchgraft.anatomy.meta_twin import on_meta
 from torchgraft.anatomy.undisturbed import undisturbed
 
 __all__ = ["ParameterFlow", "parameter_flow"]
@@ -61,7 +62,7 @@ def _run(model: nn.Module, example: object) -> ParameterFlow:
             for name, parameter in model.named_parameters()
         }
         others = {name: torch.empty_like(buffer, device="meta") for name, buffer in model.named_buffers()}
-        arguments = _on_meta(example)
+        arguments = on_meta(example)
         keywords = arguments if isinstance(arguments, Mapping) else {}
         values = () if keywords else arguments if isinstance(arguments, tuple) else (arguments,)
         call = getattr(model, "_orig_mod", model)  # torch.compile would compile for the meta device
@@ -151,18 +152,6 @@ def _meetings(leaf: Any, users: Mapping[Any, list[Any]], inputs: Mapping[Any, li
 
 def _first(nodes: Iterator[Any]) -> Any:
     return min(nodes, key=lambda node: node._sequence_nr())  # noqa: SLF001
-
-
-def _on_meta(value: object) -> Any:
-    if isinstance(value, torch.Tensor):
-        moved = value.detach().to("meta")
-        # not a leaf, for a model may write to its input
-        return moved.requires_grad_().clone() if moved.is_floating_point() else moved
-    if isinstance(value, Mapping):
-        return {key: _on_meta(inner) for key, inner in value.items()}
-    if isinstance(value, tuple | list):
-        return tuple(map(_on_meta, value))
-    return value
 
 
 def _tensors(value: object) -> Iterator[torch.Tensor]:

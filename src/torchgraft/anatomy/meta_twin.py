@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
+import torch
 from torch import nn
 
-__all__ = ["meta_twin"]
+__all__ = ["meta_twin", "on_meta"]
 
 
 def meta_twin(module: nn.Module) -> nn.Module:
@@ -17,3 +20,16 @@ def meta_twin(module: nn.Module) -> nn.Module:
     for buffer in module.buffers():
         doubles[id(buffer)] = buffer.detach().to("meta")
     return copy.deepcopy(module, doubles)
+
+
+def on_meta(value: object) -> Any:
+    """An example's tensors without their values, those of floating point as parts of a graph."""
+    if isinstance(value, torch.Tensor):
+        moved = value.detach().to("meta")
+        # not a leaf, for a model may write to its input
+        return moved.requires_grad_().clone() if moved.is_floating_point() else moved
+    if isinstance(value, Mapping):
+        return {key: on_meta(inner) for key, inner in value.items()}
+    if isinstance(value, tuple | list):
+        return tuple(map(on_meta, value))
+    return value

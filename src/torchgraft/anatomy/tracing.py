@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -11,12 +12,18 @@ import torch
 from torch import nn
 
 from torchgraft.anatomy.class_outputs import class_outputs
+from torchgraft.anatomy.meta_twin import meta_twin, on_meta
 from torchgraft.anatomy.sites import matrix_layers
 from torchgraft.anatomy.undisturbed import undisturbed
 
 __all__ = ["Trace", "run"]
 
+_log = logging.getLogger(__name__)
+
 _INPUT = -1
+
+_LARGE = 64_000_000
+"""Parameters of models that take longer to run than what PyTorch imports for its meta device."""
 
 
 @dataclass
@@ -87,6 +94,9 @@ class Trace:
 def run(model: nn.Module, example: object, *, training: bool = False) -> Trace:
     """Run the model on the example and leave it as it was.
 
+    A large one is run without values, on the meta device, unless its code asks for them: what is recorded
+    is the same, and takes a fraction of the time.
+
     Args:
         model: On any device, meta included.
         example: A tensor, a tuple of positional arguments, or a mapping of keyword arguments.
@@ -95,6 +105,20 @@ def run(model: nn.Module, example: object, *, training: bool = False) -> Trace:
     Raises:
         Exception: Whatever the model raises.
     """
+    if _is_large(model):
+        try:
+            return _run(meta_twin(model), on_meta(example), training)
+        except Exception:  # somebody else's model may raise anything
+            _log.debug("%s can't be run on the meta device", type(model).__name__, exc_info=True)
+    return _run(model, example, training)
+
+
+def _is_large(model: nn.Module) -> bool:
+    parameters = list(model.parameters())
+    return sum(one.numel() for one in parameters) >= _LARGE and not any(one.is_meta for one in parameters)
+
+
+def _run(model: nn.Module, example: object, training: bool) -> Trace:
     recorder = _Recorder()
     with ExitStack() as stack:
         stack.enter_context(undisturbed(model, training=training))
