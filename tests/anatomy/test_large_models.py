@@ -66,3 +66,13 @@ def test_where_values_are_asked_for_it_is_run_with_them(every_model_is_large):
     found = examine(model)
     assert [site.path for site in found.stems + found.heads] == ["stem", "head"]
     assert model.ran == ["cpu"]  # its double ran first
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_norms_without_values_keep_shapes_and_what_depends_on_them(affine):
+    with torch.device("meta"):
+        model = nn.Sequential(
+            nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4, affine=affine), nn.ReLU(), nn.Conv2d(4, 5, 3)
+        )
+    trace = tracing.run(model, torch.rand(1, 3, 8, 8, device="meta"))
+    assert (trace.stems(), trace.heads(), trace.output_shapes) == (["0"], ["3"], [(1, 5, 4, 4)])

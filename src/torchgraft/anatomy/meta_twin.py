@@ -8,8 +8,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
-__all__ = ["meta_twin", "on_meta"]
+__all__ = ["QuickNorms", "meta_twin", "on_meta"]
 
 
 def meta_twin(module: nn.Module) -> nn.Module:
@@ -33,3 +35,23 @@ def on_meta(value: object) -> Any:
     if isinstance(value, tuple | list):
         return tuple(map(on_meta, value))
     return value
+
+
+class QuickNorms(TorchFunctionMode):
+    """Batch norms by a product and a sum: same shapes, same graph.
+
+    PyTorch takes one without values apart into dozens of steps, which takes longer than computing it.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        given = kwargs or {}
+        if func is not functional.batch_norm or not args:
+            return func(*args, **given)
+        values = args[0]
+        for place, name, combine in ((3, "weight", torch.mul), (4, "bias", torch.add)):
+            factor = args[place] if len(args) > place else given.get(name)
+            if factor is not None:
+                values = combine(values, factor.view(-1, *[1] * (values.ndim - 2)))
+        return values if values is not args[0] else values.clone()

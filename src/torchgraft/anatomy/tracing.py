@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from torchgraft.anatomy.class_outputs import class_outputs
-from torchgraft.anatomy.meta_twin import meta_twin, on_meta
+from torchgraft.anatomy.meta_twin import QuickNorms, meta_twin, on_meta
 from torchgraft.anatomy.sites import matrix_layers
 from torchgraft.anatomy.undisturbed import undisturbed
 
@@ -22,8 +22,8 @@ _log = logging.getLogger(__name__)
 
 _INPUT = -1
 
-_LARGE = 64_000_000
-"""Parameters of models that take longer to run than what PyTorch imports for its meta device."""
+_LARGE = 8_000_000
+"""Parameters of models that take longer to run than to be copied without values."""
 
 
 @dataclass
@@ -122,6 +122,8 @@ def _run(model: nn.Module, example: object, training: bool) -> Trace:
     recorder = _Recorder()
     with ExitStack() as stack:
         stack.enter_context(undisturbed(model, training=training))
+        if any(parameter.is_meta for parameter in model.parameters()):
+            stack.enter_context(QuickNorms())
         for path, module in matrix_layers(model):
             before = module.register_forward_pre_hook(recorder.before(path), with_kwargs=True)
             after = module.register_forward_hook(recorder.after)
