@@ -16,12 +16,17 @@ import pytest
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server sends; `broken_after` closes the connection after so many bytes of the body."""
+    """What the server sends; `broken_after` closes the connection after so many bytes of the body.
+
+    `stalled_after` sends no more after so many, until the test is over; `meanwhile` is called then instead.
+    """
 
     status: int
     headers: dict[str, str]
     body: bytes = b""
     broken_after: int | None = None
+    stalled_after: int | None = None
+    meanwhile: Callable[[], object] | None = None
 
     def but(self, **headers: str | None) -> Answer:
         """The same with other headers; `None` leaves one out."""
@@ -90,19 +95,35 @@ class _Handler(BaseHTTPRequestHandler):
         with server.lock:
             server.log.sent += len(body)
         try:
+            if answer.stalled_after is not None:
+                self.wfile.write(body[: answer.stalled_after])
+                (answer.meanwhile or server.ended.wait)()
+                body = body[answer.stalled_after :]
             self.wfile.write(body)
         except OSError:
             self.close_connection = True  # who asked has read enough
+
+    def do_HEAD(self) -> None:
+        with self.server.lock:
+            before = self.server.log.requests
+        answer: Answer | None = self._honest()
+        if self.server.lie is not None and answer is not None:
+            answer = self.server.lie(before, answer, self.headers)
+        if answer is not None:
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.end_headers()
 
     def _honest(self) -> Answer:
         content = self.server.files.get(self.path.partition("?")[0].lstrip("/"))
         if content is None:
             return Answer(404, {"Content-Length": "0"})
-        asked = re.fullmatch(r"bytes=(\d+)-(\d+)", self.headers.get("Range", ""))
+        asked = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
         headers = {"ETag": '"first"'}
         if asked is None:
             return Answer(200, {**headers, "Content-Length": str(len(content))}, content)
-        begin, end = int(asked[1]), min(int(asked[2]) + 1, len(content))
+        begin, end = int(asked[1]), min(int(asked[2] or len(content)) + 1, len(content))
         if begin >= end:
             return Answer(416, {"Content-Range": f"bytes */{len(content)}", "Content-Length": "0"})
         return Answer(
@@ -124,6 +145,8 @@ def server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[RangeSer
     monkeypatch.setenv("TORCHGRAFT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     monkeypatch.setenv("no_proxy", "*")
+    for variable in ("TORCHGRAFT_MIRROR", "TORCHGRAFT_OFFLINE"):
+        monkeypatch.delenv(variable, raising=False)
     with RangeServer() as running:
         thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()

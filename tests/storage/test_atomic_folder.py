@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from torchgraft.errors import SaveError
-from torchgraft.storage.atomic_folder import atomic_folder
+from torchgraft.storage.atomic import atomic_file
+from torchgraft.storage.atomic_folder import atomic_folder, can_replace
+from torchgraft.storage.exchanging import exchange
 
 
 def mine(name: str) -> bool:
@@ -91,9 +96,13 @@ def test_a_file_that_appears_meanwhile_is_not_replaced(tmp_path: Path) -> None:
     assert contents(tmp_path) == {"x/notes.txt": "keep"}
 
 
-@pytest.mark.parametrize("which", [1, 2])
-def test_a_move_that_fails_is_undone(which: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write(tmp_path / "x", mine1="old")
+@pytest.fixture
+def no_exchange(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where system or disk can't exchange two names in one step."""
+    monkeypatch.setattr("torchgraft.storage.atomic_folder.exchange", lambda *_: False)
+
+
+def failing_rename(monkeypatch: pytest.MonkeyPatch, which: int, error: BaseException) -> None:
     calls = 0
     rename = Path.rename
 
@@ -101,14 +110,115 @@ def test_a_move_that_fails_is_undone(which: int, tmp_path: Path, monkeypatch: py
         nonlocal calls
         calls += 1
         if calls == which:
-            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+            raise error
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", failing)
+
+
+@pytest.mark.parametrize("which", [1, 2, 3])
+@pytest.mark.usefixtures("no_exchange")
+def test_a_move_that_fails_is_undone(which: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "x", mine1="old")
+    failing_rename(monkeypatch, which, OSError(errno.EACCES, os.strerror(errno.EACCES)))
     with pytest.raises(SaveError, match="no permission"):
         write(tmp_path / "x", mine1="new")
     assert contents(tmp_path) == {"x/mine1": "old"}
     assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+@pytest.mark.usefixtures("no_exchange")
+def test_two_moves_do_where_no_exchange_is_possible(tmp_path: Path) -> None:
+    write(tmp_path / "x", mine1="old")
+    write(tmp_path / "x", mine2="new")
+    assert contents(tmp_path) == {"x/mine2": "new"}
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+KILLED_BETWEEN = """
+import os, sys
+from pathlib import Path
+import torchgraft.storage.atomic_folder as room
+room.exchange = lambda *_: False
+rename, calls = Path.rename, []
+def killed(self, target):
+    calls.append(1)
+    if len(calls) == 3:
+        os._exit(9)
+    return rename(self, target)
+Path.rename = killed
+with room.atomic_folder(sys.argv[1], mine=lambda name: True) as folder:
+    (folder / "mine1").write_text("new")
+"""
+
+
+def test_what_was_moved_aside_is_put_back(tmp_path: Path) -> None:
+    write(tmp_path / "x", mine1="old")
+    assert subprocess.run([sys.executable, "-c", KILLED_BETWEEN, tmp_path / "x"], check=False).returncode == 9
+    assert not (tmp_path / "x").exists()
+
+    def fail() -> None:
+        with atomic_folder(tmp_path / "x", mine=mine):
+            raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011 (ours)
+        fail()
+    assert contents(tmp_path) == {"x/mine1": "old"}
+    assert [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_the_name_is_never_absent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks during the step finds the old or the new one: the old one is never moved aside."""
+    write(tmp_path / "x", mine1="old")
+    failing_rename(monkeypatch, 2, AssertionError("moved aside"))
+    write(tmp_path / "x", mine1="new")
+    assert contents(tmp_path) == {"x/mine1": "new"}
+
+
+def test_files_are_on_the_disk_before_the_name_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "x", mine1="old")
+    done: list[str] = []
+
+    def noted(descriptor: int, sync: Callable[[int], None] = os.fsync) -> None:
+        done.append(Path(f"/proc/self/fd/{descriptor}").resolve().name)
+        sync(descriptor)
+
+    def noted_exchange(one: Path, other: Path) -> bool:
+        done.append("exchange")
+        return exchange(one, other)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr("torchgraft.storage.atomic_folder.exchange", noted_exchange)
+    write(tmp_path / "x", mine1="a", mine2="b")
+    assert sorted(done[:2]) == ["mine1", "mine2"]
+    assert done[2].endswith(".part")
+    assert done[3:] == ["exchange", tmp_path.name]
+
+
+@pytest.mark.parametrize(
+    "name", ["новая модель", "a" * 255, "ü" * 127, "* [x]? {}", "-rm", "new\nline", "'\""]
+)
+def test_odd_names(name: str, tmp_path: Path) -> None:
+    for text in ("old", "new"):
+        write(tmp_path / name, mine1=text)
+        with atomic_file(tmp_path / (name[:-1] + "f"), "w") as file:
+            file.write(text)
+    assert contents(tmp_path) == {f"{name}/mine1": "new", name[:-1] + "f": "new"}
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_folder_that_this_process_works_in_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert can_replace(tmp_path / "absent")
+    assert can_replace(tmp_path)
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    assert not can_replace(tmp_path)
+    assert not can_replace(Path("/"))
+    assert [p.name for p in tmp_path.iterdir()] == ["inner"]
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
 from torchgraft.errors import SaveError
+from torchgraft.storage.temporaries import new_file, sweep
 
 __all__ = ["as_save_errors", "atomic_file", "new_mode", "sync_folder", "write_text_atomic"]
 
@@ -21,7 +21,8 @@ def atomic_file(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[A
     """Open a temporary file beside `path` that takes its place when the block ends without an error.
 
     The data is on the disk before the name changes hands. An existing file keeps its permissions, and
-    a symbolic link stays one: the file it leads to is replaced. Text is UTF-8.
+    a symbolic link stays one: the file it leads to is replaced. Text is UTF-8. What processes left behind
+    that were killed while they wrote this file is removed.
 
     Args:
         path: The file to write.
@@ -39,15 +40,14 @@ def atomic_file(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[A
         with as_save_errors(shown):
             target = shown.resolve()
             permissions = _permissions(target)
-            descriptor, name = tempfile.mkstemp(
-                prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent
-            )
-            temporary = Path(name)
+            sweep(target)
+            descriptor, temporary = new_file(target)
             with os.fdopen(descriptor, mode, encoding=None if "b" in mode else "utf-8") as file:
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.chmod(permissions)
+            with contextlib.suppress(PermissionError):  # some disks have no permissions
+                temporary.chmod(permissions)
             temporary.replace(target)
             temporary = None
             sync_folder(target.parent)
@@ -116,6 +116,7 @@ _REASONS = {
     errno.EACCES: ("no permission to write there", "save to a folder of yours"),
     errno.EPERM: ("no permission to write there", "save to a folder of yours"),
     errno.EISDIR: ("this is a folder", "add a file name to the path"),
+    errno.EBUSY: ("it is in use, or a disk is mounted there", "name a folder inside it"),
     errno.ENAMETOOLONG: ("the file name is too long", "choose a shorter one"),
 }
 

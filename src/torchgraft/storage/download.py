@@ -1,178 +1,159 @@
-"""Downloads that are verified before anyone sees them, kept in a cache."""
+"""Downloads that are verified before anyone sees them, kept in a cache, once for all who ask."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import logging
-import os
-import re
-import tempfile
-from http.client import HTTPException
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
-from urllib.error import HTTPError, URLError
-from urllib.parse import unquote, urlsplit
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from torchgraft.errors import FetchError
 from torchgraft.storage.addresses import scheme_of, without_secrets
-from torchgraft.storage.web import reason, send
+from torchgraft.storage.cache_place import Place, cache_folder
+from torchgraft.storage.cache_record import Record, sha256_of, write_record
+from torchgraft.storage.download_event import DownloadEvent, Progress
+from torchgraft.storage.downloading import Download
+from torchgraft.storage.elsewhere import find, mirror_address, offline
+from torchgraft.storage.hub import HubAddress, find_in_hub_cache, hub_file
+from torchgraft.storage.known_digest import digest_given, digest_in_name
+from torchgraft.storage.web import TIMEOUT
 
-__all__ = ["cache_folder", "fetch"]
+__all__ = ["cache_folder", "fetch", "find_fetched"]
 
 _log = logging.getLogger(__name__)
-_CHUNK = 1 << 20
-_HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,64})(?=\.[^.]*$)")
 
 
-def fetch(url: str, *, sha256: str | None = None) -> Path:
-    """The file at `url`: from the cache, from torch.hub's cache, or downloaded now.
+def fetch(
+    url: str,
+    *,
+    sha256: str | None = None,
+    on_event: Callable[[DownloadEvent], object] | None = None,
+    timeout: float = TIMEOUT,
+) -> Path:
+    """The file at `url`: from the cache, from torch.hub's cache, from a mirror, or downloaded now.
 
     A download counts only when it has the length that the server announced and the SHA-256 that is
-    known: the one given, or the prefix in the file's name (`resnet18-f37072fd.pth`, PyTorch's custom).
+    known: the one given, the prefix in the file's name (`resnet18-f37072fd.pth`, PyTorch's custom), the
+    server's word, or a file `<url>.sha256` beside it. One that broke is gone on with, also by another
+    process; of several processes that ask at once, one downloads. A cached file whose length or time is
+    not as it was is checked again. Files of the Hugging Face hub go through huggingface_hub and its cache.
+
+    `$TORCHGRAFT_MIRROR` is a folder or an address that holds files by name; with `$TORCHGRAFT_OFFLINE`
+    nothing is downloaded. Proxies are taken from the environment.
 
     Args:
-        url: An `http` or `https` address. `user:password@` in it is for its host alone.
+        url: An `http` or `https` address, or `hf://owner/repository/file`. `user:password@` in it is for its
+            host alone.
         sha256: The whole SHA-256 of the file, in hexadecimal digits.
+        on_event: Is told how the download goes on.
+        timeout: Seconds that the server may be silent.
 
     Raises:
-        FetchError: The address can't be reached, or what came is not the file. The cache is unchanged.
+        FetchError: The address can't be reached, or what came is not the file. No bad file is kept.
     """
     scheme, where = scheme_of(url), without_secrets(url)
+    digest = digest_given(sha256, where=where)
+    if (hub := HubAddress.of(url)) is not None:
+        return _from_hub(hub, digest, where)
     if scheme not in {"http", "https"}:
         raise FetchError(
             f"addresses of the kind {scheme!r} are not fetched", where=where, hint="use http or https"
         )
+    place = Place.of(url)
+    digest = digest or digest_in_name(place.name)
     try:
-        name = Path(unquote(urlsplit(url).path)).name
-    except ValueError:
-        raise FetchError("this is not a valid address", where=where) from None
-    if not name or name in {".", ".."} or "\0" in name:
-        raise FetchError("the address names no file", where=where)
-    digest = sha256.lower() if sha256 else _digest_in_name(name)
-    # Two addresses may end in the same name; the folder tells them apart.
-    folder = cache_folder() / hashlib.sha256(url.encode()).hexdigest()[:16]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / f"{name}.lock"):
-            for candidate in (folder / name, _hub_folder() / name):
-                if _is_intact(candidate, digest, trusted=candidate.parent == folder):
-                    return candidate
-            return _download(url, folder / name, digest)
+        if (found := find(where, place, digest)) is not None:
+            return found
+        if offline():
+            raise _missing(where, place)
+        place.lock.parent.mkdir(parents=True, exist_ok=True)
+        progress = Progress(place.name, on_event)
+        with _alone(place, progress):
+            # Whoever held the lock has it by now.
+            return find(where, place, digest) or _download(url, place, digest, timeout, progress)
     except OSError as error:
         raise FetchError(
             f"the cache can't be written: {error}",
-            where=str(folder),
+            where=str(place.folder),
             hint="set TORCHGRAFT_CACHE to a folder of yours with enough space",
         ) from error
 
 
-def cache_folder() -> Path:
-    """`$TORCHGRAFT_CACHE`, else `torchgraft/` in the user's cache folder."""
-    if chosen := os.environ.get("TORCHGRAFT_CACHE"):
-        return Path(chosen).expanduser()
-    return _user_cache() / "torchgraft"
-
-
-def _user_cache() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-
-
-def _hub_folder() -> Path:
-    """Where torch.hub keeps what it downloads."""
-    home = os.environ.get("TORCH_HOME")
-    return (Path(home).expanduser() if home else _user_cache() / "torch") / "hub" / "checkpoints"
-
-
-def _digest_in_name(name: str) -> str | None:
-    found = _HASH_IN_NAME.search(name)
-    return found[1] if found else None
-
-
-def _is_intact(path: Path, digest: str | None, *, trusted: bool) -> bool:
-    """Whether a cached file is there and right; without a digest only our own folder is trusted."""
-    if not path.is_file():
-        return False
-    if digest is None:
-        return trusted
-    actual = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            actual.update(chunk)
-    if actual.hexdigest().startswith(digest):
-        return True
-    _log.warning("%s is not what its SHA-256 says; it is not used", path)
-    return False
-
-
-def _download(url: str, target: Path, digest: str | None) -> Path:
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name[:100]}.", suffix=".part", dir=target.parent)
-    temporary = Path(name)
+def find_fetched(url: str) -> Path | None:
+    """The file at `url`, if it is on this machine and right; nothing is downloaded."""
+    if scheme_of(url) not in {"http", "https"}:
+        return None
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            actual = _stream(url, file, target)
-            file.flush()
-            os.fsync(file.fileno())
-        if digest and not actual.startswith(digest):
-            raise FetchError(
-                f"wrong bytes came: SHA-256 {actual} instead of {digest}…",
-                where=without_secrets(url),
-                hint="try again; if it stays, the file behind this address has changed",
-            )
-        temporary.replace(target)
-        return target
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            temporary.unlink()
+        if (hub := HubAddress.of(url)) is not None:
+            return find_in_hub_cache(hub)
+        place = Place.of(url)
+        return find(without_secrets(url), place, digest_in_name(place.name))
+    except (FetchError, OSError):
+        return None
 
 
-def _stream(url: str, file: IO[bytes], target: Path) -> str:
-    """Copy the body into `file`; returns its SHA-256."""
-    where, by_hand = without_secrets(url), f"download it elsewhere and put it at {target}"
-    actual = hashlib.sha256()
-    received = 0
-    try:
-        with send(url) as response:
-            announced = response.headers.get("Content-Length")
-            first = True
-            while chunk := _read(response, where, by_hand):
-                if first and chunk[:256].lstrip().lower().startswith((b"<!doctype html", b"<html")):
-                    raise FetchError(
-                        "a web page came instead of a file",
-                        where=where,
-                        hint="use the address of the file itself; a login or consent page may be in the way",
-                    )
-                first = False
-                received += len(chunk)
-                actual.update(chunk)
-                file.write(chunk)
-    except HTTPError as error:
-        error.close()
-        raise FetchError(
-            f"the server answers {error.code} {error.reason}",
+def _download(url: str, place: Place, digest: str | None, timeout: float, progress: Progress) -> Path:
+    place.folder.mkdir(parents=True, exist_ok=True)
+
+    def run(address: str) -> str:
+        return Download(address, place, digest, timeout=timeout, pause=_pause, progress=progress).run()
+
+    mirror = mirror_address(place.name)
+    sha256 = ""
+    if mirror is not None:
+        try:
+            sha256 = run(mirror)
+        except FetchError as error:
+            _log.warning("%s; its own server is asked", str(error).partition("\n")[0])
+    sha256 = sha256 or run(url)
+    write_record(place, Record.of(without_secrets(url), place, place.file, sha256))
+    return place.file
+
+
+def _missing(where: str, place: Place) -> FetchError:
+    if place.file.is_file():
+        return FetchError(
+            "the file in the cache is not the one that it should be, and this is offline",
             where=where,
-            hint=f"check the address, or {by_hand}",
-        ) from error
-    except (URLError, TimeoutError, ConnectionError, HTTPException) as error:
-        raise FetchError(
-            f"can't be reached: {reason(error)}", where=where, hint=f"when offline, {by_hand}"
-        ) from error
-    if announced is not None and announced.isdigit() and int(announced) != received:
-        raise FetchError(
-            f"the download broke off after {received} of {announced} bytes", where=where, hint="try again"
+            hint=f"replace {place.file} by the right one; remove {place.record} too if that is a new version",
         )
-    if not received:
-        raise FetchError("the server sent an empty file", where=where, hint="check the address")
-    return actual.hexdigest()
+    return FetchError(
+        "it is in no cache, and this is offline (TORCHGRAFT_OFFLINE)",
+        where=where,
+        hint=f"download it elsewhere and put it at {place.file}; "
+        f"or set TORCHGRAFT_MIRROR to a folder that holds {place.name}",
+    )
 
 
-def _read(response: IO[bytes], where: str, by_hand: str) -> bytes:
-    """One chunk. A broken connection is told apart from a disk that can't be written."""
-    try:
-        return response.read(_CHUNK)
-    except (OSError, HTTPException) as error:
+def _from_hub(hub: HubAddress, digest: str | None, where: str) -> Path:
+    path = hub_file(hub.repository, hub.name, hub.revision)
+    if path is None:
+        raise FetchError("the repository has no such file", where=where, hint="check the file's name")
+    if digest is not None and (actual := sha256_of(path)) != digest:
         raise FetchError(
-            f"the connection broke: {error}", where=where, hint=f"try again, or {by_hand}"
-        ) from error
+            f"the hub's file is another one: SHA-256 {actual} instead of {digest}",
+            where=where,
+            hint="name the revision that it is of, or check the digest",
+        )
+    return path
+
+
+@contextlib.contextmanager
+def _alone(place: Place, progress: Progress) -> Iterator[None]:
+    """Hold the place's lock; tells of it when another process has it."""
+    lock = FileLock(place.lock)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        progress.waiting()
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+_pause = time.sleep  # of tests, which don't wait

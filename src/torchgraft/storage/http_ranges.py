@@ -2,55 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
 from socket import gaierror
 from urllib.error import HTTPError, URLError
 
 from torchgraft.errors import CorruptCheckpointError, FetchError
 from torchgraft.storage.addresses import without_secrets
+from torchgraft.storage.http_answers import (
+    BUSY,
+    LONGEST_PAUSE,
+    PAUSES,
+    BrokenError,
+    Version,
+    content_range,
+    wanted_pause,
+)
 from torchgraft.storage.web import TIMEOUT, reason, send
 
 __all__ = ["HttpRanges", "open_http_ranges"]
 
-_PAUSES = (0.5, 1.0, 2.0, 4.0)
-_LONGEST_PAUSE = 30.0
-_BUSY = {429, 500, 502, 503, 504}
 _CHUNK = 1 << 18
 _SLOWEST = 10_000
 """Bytes a second below which a server counts as silent."""
-
-_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)")
-
-
-@dataclass(frozen=True, slots=True)
-class _Version:
-    """What tells a file from what is later behind the same address."""
-
-    etag: str | None
-    modified: str | None
-
-    @classmethod
-    def of(cls, response: HTTPResponse) -> _Version:
-        etag = response.headers.get("ETag")
-        return cls(etag, None if etag else response.headers.get("Last-Modified"))
-
-    @property
-    def condition(self) -> str | None:
-        """For `If-Range`, which takes no weak tags."""
-        return self.modified if self.etag is None else self.etag if self.etag.startswith('"') else None
-
-
-class _BrokenError(Exception):
-    """An attempt failed that may go well when it is repeated."""
-
-    def __init__(self, what: str, wait: float = 0.0) -> None:
-        self.what = what
-        self.wait = wait
-        super().__init__(what)
 
 
 class HttpRanges:
@@ -65,7 +40,7 @@ class HttpRanges:
         self.name = without_secrets(url)
         self.size = 0
         self._url = url
-        self._version: _Version | None = None
+        self._version: Version | None = None
         self._timeout = timeout
         self._pause = pause
 
@@ -106,12 +81,12 @@ class HttpRanges:
                 return None
             self._check_part(response, 0, min(length, total), total)
             head = b"".join(self._body(response, min(length, total)))
-            self.size, self._version = total, _Version.of(response)
+            self.size, self._version = total, Version.of(response)
             return head
 
     def _pieces(self, offset: int, length: int) -> Iterator[bytes]:
         with self._ask(offset, length) as response:
-            if response.status != 206 or _Version.of(response) != self._version:
+            if response.status != 206 or Version.of(response) != self._version:
                 raise self._changed()
             self._check_part(response, offset, length, self.size)
             yield from self._body(response, length)
@@ -125,11 +100,8 @@ class HttpRanges:
         except HTTPError as error:
             error.close()
             answer = f"the server answers {error.code} {error.reason}"
-            if error.code in _BUSY:
-                wait = error.headers.get("Retry-After") or ""
-                raise _BrokenError(
-                    answer, float(wait) if wait.isdigit() and len(wait) < 6 else 0.0
-                ) from error
+            if error.code in BUSY:
+                raise BrokenError(answer, wanted_pause(error)) from error
             if self._version is not None and error.code in {404, 410, 412, 416}:
                 raise self._changed() from error
             if error.code == 416:
@@ -141,17 +113,16 @@ class HttpRanges:
             if self._version is None and isinstance(cause, (gaierror, ConnectionRefusedError)):
                 hint = "check the address and the network"
                 raise FetchError(f"can't be reached: {reason(error)}", where=self.name, hint=hint) from error
-            raise _BrokenError(f"can't be reached: {reason(error)}") from error
+            raise BrokenError(f"can't be reached: {reason(error)}") from error
 
     def _content_range(self, response: HTTPResponse) -> tuple[int, int, int | None]:
-        text = response.headers.get("Content-Range") or ""
-        found = _CONTENT_RANGE.fullmatch(text.strip())
+        found = content_range(response)
         encoding = response.headers.get("Content-Encoding", "identity")
         if found is None or encoding != "identity":
+            text = response.headers.get("Content-Range") or ""
             said = f"Content-Range {text[:80]!r}, Content-Encoding {encoding[:40]!r}"
             raise FetchError(f"the server's answer makes no sense: {said}", where=self.name)
-        first, last, total = found.groups()
-        return int(first), int(last), None if total == "*" else int(total)
+        return found
 
     def _check_part(self, response: HTTPResponse, offset: int, length: int, size: int) -> None:
         first, last, total = self._content_range(response)
@@ -173,28 +144,28 @@ class HttpRanges:
             while left:
                 piece = response.read1(min(left, _CHUNK))
                 if not piece:
-                    raise _BrokenError(f"the connection broke with {left} of {length} bytes to come")
+                    raise BrokenError(f"the connection broke with {left} of {length} bytes to come")
                 if time.monotonic() > deadline:
-                    raise _BrokenError("the server is too slow")
+                    raise BrokenError("the server is too slow")
                 yield piece
                 left -= len(piece)
             if response.read1(1):
                 raise FetchError(f"the server sends more than the {length} bytes asked for", where=self.name)
         except (OSError, HTTPException) as error:
-            raise _BrokenError(f"the connection broke: {reason(error)}") from error
+            raise BrokenError(f"the connection broke: {reason(error)}") from error
 
     def _repeat(self, attempt: Callable[[], bytes | None]) -> bytes | None:
         """What the attempt gives; when it breaks, again after a while, a few times."""
-        for pause in _PAUSES:
+        for pause in PAUSES:
             try:
                 return attempt()
-            except _BrokenError as broken:
-                self._pause(min(max(pause, broken.wait), _LONGEST_PAUSE))
+            except BrokenError as broken:
+                self._pause(min(max(pause, broken.wait), LONGEST_PAUSE))
         try:
             return attempt()
-        except _BrokenError as broken:
+        except BrokenError as broken:
             raise FetchError(
-                f"{broken.what} ({len(_PAUSES) + 1} attempts)",
+                f"{broken.what} ({len(PAUSES) + 1} attempts)",
                 where=self.name,
                 hint="check the network and try again, or download the file and open it",
             ) from broken.__cause__

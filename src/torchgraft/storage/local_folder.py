@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torchgraft.errors import CheckpointError, UnsafeCheckpointError
 from torchgraft.storage.folder import refuse_outer
+from torchgraft.storage.held_place import HeldPlace
 from torchgraft.storage.pooled import MappingPool, PooledFile
 
 __all__ = ["LocalFolder"]
@@ -23,6 +24,8 @@ class LocalFolder:
     One kind of link may leave: Hugging Face's cache keeps a revision's files in
     `<repository>/snapshots/<revision>/` as links to `<repository>/blobs/<hash>`. A link is followed there
     when both folders are of one repository and the blob is called by a SHA-1 or SHA-256.
+
+    All its files are from one folder: if another takes its name meanwhile, opening a file fails.
 
     Args:
         path: The folder.
@@ -42,6 +45,7 @@ class LocalFolder:
         folders, files = [], []
         try:
             self._root = Path(os.path.realpath(self.path))
+            self._place = HeldPlace(self._root)
             with os.scandir(self._root) as entries:
                 for entry in entries:
                     if entry.is_dir(follow_symlinks=False):
@@ -110,7 +114,14 @@ class LocalFolder:
                 where=self.name,
                 hint="open that file itself, or put a copy in the folder: cp -L",
             )
-        return PooledFile(self.path / name, self._pool, verify=self._verify)
+        file = PooledFile(self.path / name, self._pool, verify=self._verify)
+        if not self._place.is_still(self._root):
+            raise CheckpointError(
+                "the folder was replaced by another one while it was read",
+                where=self.name,
+                hint="open it again",
+            )
+        return file
 
     def forget(self) -> None:
         """Let the system have back the memory of what was read from its files; see `MappedFile.forget`."""

@@ -40,8 +40,9 @@ def send(url: str, headers: Mapping[str, str] | None = None, *, timeout: float =
     if at:
         token = base64.b64encode(unquote(user if ":" in user else f"{user}:").encode()).decode("ascii")
         request.add_unredirected_header("Authorization", f"Basic {token}")
+    redirects = _WebOnly()
     try:
-        response = build_opener(_WebOnly).open(request, timeout=timeout)
+        response = build_opener(redirects).open(request, timeout=timeout)
     except HTTPError as error:
         if not 300 <= error.code < 400:
             raise
@@ -51,6 +52,8 @@ def send(url: str, headers: Mapping[str, str] | None = None, *, timeout: float =
         what = "this, or what the server redirects to, is not a valid address"
         raise FetchError(what, where=without_secrets(url)) from None  # the message holds the whole address
     assert isinstance(response, HTTPResponse)
+    if redirects.linked_etag and "X-Linked-ETag" not in response.headers:
+        response.headers["X-Linked-ETag"] = redirects.linked_etag
     return response
 
 
@@ -60,14 +63,22 @@ def reason(error: Exception) -> str:
 
 
 class _WebOnly(HTTPRedirectHandler):
-    """Follows redirects, but never from the web to the local disk or elsewhere."""
+    """Follows redirects, but never from the web to the local disk or elsewhere.
+
+    Attributes:
+        linked_etag: What the server that was asked says of the file that it sends one on to, as the
+            Hugging Face hub does.
+    """
+
+    linked_etag: str | None = None
 
     def http_error_302(
         self, req: Request, fp: IO[bytes], code: int, msg: str, headers: Message
     ) -> HTTPResponse | None:
         """Follow a redirect, once it is known where it leads."""
         try:
-            _check_redirect(req.full_url, headers.get("Location") or "")
+            secret = "Authorization" in req.unredirected_hdrs
+            _check_redirect(req.full_url, headers.get("Location") or "", secret=secret)
         except FetchError:
             fp.close()
             raise
@@ -80,6 +91,8 @@ class _WebOnly(HTTPRedirectHandler):
     ) -> Request | None:
         """The next request; credentials come along to the same host alone."""
         known = 307 if code == 308 else code  # Python 3.10 does not know 308
+        if self.linked_etag is None:
+            self.linked_etag = headers.get("X-Linked-ETag") or ""
         made = super().redirect_request(req, fp, known, msg, headers, newurl)  # type: ignore[arg-type]
         token = req.unredirected_hdrs.get("Authorization")
         if made is not None and token and _origin(req.full_url) == _origin(newurl):
@@ -87,7 +100,7 @@ class _WebOnly(HTTPRedirectHandler):
         return made
 
 
-def _check_redirect(url: str, location: str) -> None:
+def _check_redirect(url: str, location: str, *, secret: bool) -> None:
     where = without_secrets(url)
     try:
         parts = urlsplit(urljoin(url, location))
@@ -96,6 +109,9 @@ def _check_redirect(url: str, location: str) -> None:
     shown = without_secrets(parts.geturl()) if parts.netloc else f"{parts.scheme}:…"
     if parts.scheme not in _SCHEMES:
         raise FetchError(f"the server redirects to {shown!r}, which is not the web", where=where)
+    if secret and url.startswith("https:") and parts.scheme == "http":
+        what = f"the server redirects a request with credentials to {shown!r}, which is not encrypted"
+        raise FetchError(what, where=where, hint="use an address that does not need them, or another server")
     if "@" in parts.netloc:
         raise FetchError(f"the server redirects to {shown!r} with credentials of its own", where=where)
 

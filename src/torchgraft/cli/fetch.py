@@ -1,0 +1,87 @@
+"""`torchgraft fetch`: a file from the web or the hub into the cache, verified."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+from torchgraft.cli.options import output_options
+from torchgraft.cli.output import Output
+
+if TYPE_CHECKING:
+    from torchgraft.storage.download_event import DownloadEvent
+
+__all__ = ["fetch"]
+
+
+@click.command(short_help="Download a file to the cache, verified, or find it there.")
+@click.argument("url")
+@click.option("--sha256", metavar="DIGITS", help="The file's SHA-256: all of its 64 digits.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0, min_open=True),
+    default=30.0,
+    show_default=True,
+    help="Seconds that the server may be silent.",
+)
+@output_options
+def fetch(url: str, sha256: str | None, timeout: float, output: Output) -> None:
+    """Download a file to the cache and print where it is. What broke off is gone on with.
+
+    It is taken from the cache, torch.hub's or the hub's cache, or $TORCHGRAFT_MIRROR, if one of them has it.
+
+    \b
+    torchgraft fetch https://download.pytorch.org/models/resnet152-394f9c45.pth
+    torchgraft fetch https://example.org/net.pth --sha256 9f86d0818…
+    torchgraft fetch hf://timm/resnet18.a1_in1k/model.safetensors --json
+    """
+    import torchgraft as tg
+
+    with _progress(output) as on_event:
+        path = tg.fetch(url, sha256=sha256, on_event=on_event, timeout=timeout)
+    output.line(str(path))
+    output.result(None, lambda: {"path": str(path), "size": path.stat().st_size})
+
+
+@contextlib.contextmanager
+def _progress(output: Output) -> Iterator[Callable[[DownloadEvent], None]]:
+    """A bar with rate and time left on a terminal; elsewhere only what goes wrong, a line each."""
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    from torchgraft.report.safe_text import clean
+
+    with Progress(*columns, console=output.remarks, transient=True, disable=not output.lively) as bars:
+        bar = bars.add_task("", total=None, visible=False)
+
+        def on_event(event: DownloadEvent) -> None:
+            if event.stage == "downloading":
+                bars.update(
+                    bar,
+                    description=clean(event.name),
+                    completed=event.received,
+                    total=event.total,
+                    visible=True,
+                )
+            elif event.stage == "waiting":
+                output.remark(f"waiting: another process downloads {event.name}")
+            else:
+                output.remark(f"{event.why}; trying again")
+
+        yield on_event
