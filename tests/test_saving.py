@@ -88,7 +88,12 @@ def test_tied_weights(name, tmp_path):
     model = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     model[1].weight = model[0].weight
     path = save(model, tmp_path / name)
-    check_same(read(path), model.state_dict())
+    stored = read(path)
+    if "0.weight" in stored and "1.weight" in stored:  # a .pth file knows ties
+        assert stored["0.weight"].data_ptr() == stored["1.weight"].data_ptr()
+    else:
+        assert stored.keys() == {"0.weight"}
+    check_same(dict(tg.open(path).state_dict()), model.state_dict())
     mine = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
     mine[1].weight = mine[0].weight
     tg.load(path, model=mine)
@@ -131,7 +136,8 @@ def test_a_disk_that_refuses_leaves_the_old_file(code, message, name, tmp_path, 
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EACCES])
 @pytest.mark.parametrize("name", FILES)
 def test_a_folder_that_is_read_only(name, code, tmp_path, monkeypatch):
-    monkeypatch.setattr(tempfile, "mkstemp", lambda **_: Unsaveable(code)())
+    for made in ("mkstemp", "mkdtemp"):
+        monkeypatch.setattr(tempfile, made, lambda **_: Unsaveable(code)())
     with pytest.raises(SaveError, match=r"read-only|no permission"):
         save(small(), tmp_path / name)
     assert contents(tmp_path) == {}
@@ -170,7 +176,7 @@ def test_a_disk_that_fills_up_half_way(tmp_path):
         ("x.onnx", "'.onnx' are not written", ".safetensors or .pth"),
         ("absent/x.pth", "no such folder", "mkdir -p"),
         ("absent/x.safetensors", "no such folder", "mkdir -p"),
-        ("file", "can't make this folder: File exists", "another"),
+        ("file", "this is a file", "another"),
         ("file/folder", "can't make this folder", "another"),
         ("taken.pth", "this is a folder", "file name"),
         ("taken.safetensors", "this is a folder", "file name"),

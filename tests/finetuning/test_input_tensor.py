@@ -29,6 +29,7 @@ def timms(image: Image.Image, how: Preprocessing) -> torch.Tensor:
         crop_pct=how.crop,
         mean=how.mean,
         std=how.std,
+        crop_mode="squash" if how.squash else "center",
     )
     return transform(image)
 
@@ -37,10 +38,11 @@ def timms(image: Image.Image, how: Preprocessing) -> torch.Tensor:
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "nearest"])
 @pytest.mark.parametrize("crop", [0.875, 1.0, 0.9])
 @pytest.mark.parametrize("target", [(32, 32), (24, 40), (37, 37)])
-def test_photos_become_what_timm_makes_of_them(size, interpolation, crop, target):
+@pytest.mark.parametrize("squash", [False, True])
+def test_photos_become_what_timm_makes_of_them(size, interpolation, crop, target, squash):
     """Bit for bit: both resize with PIL; the model's mean and std follow."""
     image = smooth_photo(*size)
-    how = replace(IMAGENET, size=target, crop=crop, interpolation=interpolation)
+    how = replace(IMAGENET, size=target, crop=crop, interpolation=interpolation, squash=squash)
     ours = evaluation_input(image, how)
     assert ours.shape == (3, *target)
     torch.testing.assert_close(ours, timms(image, how), rtol=0, atol=1e-6)

@@ -21,8 +21,8 @@ def evaluation_input(picture: Picture, how: Preprocessing) -> torch.Tensor:
     """The picture as float32 (channels, height, width).
 
     The shorter side is resized to `size / crop`, rounded down, with antialiasing, and the centre cut
-    out; for a size that isn't square, the side that is relatively shorter. A picture that is smaller
-    than the cut is padded with black.
+    out; for a size that isn't square, the side that is relatively shorter. With `squash` both sides are
+    resized to that. A picture that is smaller than the cut is padded with black.
     """
     height, width = _height_width(picture)
     new_height, new_width = _resized(height, width, how)
@@ -40,6 +40,8 @@ def normalised(picture: Picture, how: Preprocessing) -> torch.Tensor:
 def _resized(height: int, width: int, how: Preprocessing) -> tuple[int, int]:
     """Height and width before the crop: torchvision's rounding for squares, timm's for the rest."""
     target_height, target_width = (math.floor(side / how.crop) for side in how.size)
+    if how.squash:
+        return target_height, target_width
     if target_height == target_width:
         short, long = min(height, width), max(height, width)
         longer = int(target_height * long / short)

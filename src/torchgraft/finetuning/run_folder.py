@@ -79,11 +79,20 @@ class RunFolder:
         self._write("history.json", [entry.to_json() for entry in self._history])
 
     def keep(self, model: nn.Module, epoch: int, evaluation: Evaluation) -> None:
-        """Save the best model so far and how well it does."""
+        """Save the best model so far and how well it does.
+
+        The model's own notes say so too, so that model and metrics change together; `metrics.json` is a
+        copy, and is absent rather than one of another model.
+        """
         from torchgraft.saving import save
 
-        save(model, self.path / "model")
-        self._write("metrics.json", {"epoch": epoch, **evaluation.to_json()})
+        metrics = {"epoch": epoch, **evaluation.to_json()}
+        try:
+            (self.path / "metrics.json").unlink(missing_ok=True)
+        except OSError as error:
+            raise _unusable(self.path, error) from error
+        save(model, self.path / "model", notes=metrics)
+        self._write("metrics.json", metrics)
 
     def end(self, status: Status, **more: Any) -> None:
         """Say how the run ended."""

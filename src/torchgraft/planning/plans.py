@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from torchgraft.errors import AdaptError
 from torchgraft.planning.declared import parts_of
 from torchgraft.planning.entries import SourceEntry, TargetEntry
+from torchgraft.storage.identity import identity_of
 
 if TYPE_CHECKING:
     import torch

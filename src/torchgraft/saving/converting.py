@@ -15,9 +15,9 @@ from torchgraft.formats.safetensors import LAYOUTS_KEY
 from torchgraft.saving.casting import PRECISIONS, cast
 from torchgraft.saving.file_sizes import size_in_bytes
 from torchgraft.saving.safetensors_file import SafetensorsFile
-from torchgraft.saving.shards import write_shards
-from torchgraft.saving.targets import Kind, kind_of, make_folder
+from torchgraft.saving.targets import Kind, kind_of
 from torchgraft.saving.torch_file import write_torch_file
+from torchgraft.saving.weights_folder import WeightsFolder
 from torchgraft.storage.atomic import atomic_file
 from torchgraft.tensors import TensorRef
 
@@ -88,8 +88,7 @@ def convert(
         with atomic_file(path) as stream:
             file.write(stream)
     else:
-        make_folder(path.parent)
-        write_shards(tensors, metadata, path, most)
+        WeightsFolder(tensors, metadata, most, where=str(path)).write(path, beside_others=False)
     return path
 
 
