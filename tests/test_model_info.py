@@ -23,6 +23,7 @@ preprocessings = st.integers(1, 6).flatmap(
         interpolation=st.sampled_from(["nearest", "bilinear", "bicubic"]),
         mean=st.tuples(*[numbers] * channels),
         std=st.tuples(*[numbers] * channels),
+        squash=st.booleans(),
     )
 )
 plain = st.dictionaries(st.text(), st.none() | st.booleans() | st.integers() | st.text(), max_size=3)
@@ -170,3 +171,10 @@ def test_followed_by_is_one_after_the_other(before, data):
         first = (x - before.mean[channel]) / before.std[channel]
         wanted = first * scale[channel] + shift[channel]
         assert (x - both.mean[channel]) / both.std[channel] == pytest.approx(wanted, rel=1e-6, abs=1e-6)
+
+
+def test_preprocessing_of_files_that_dont_know_squash():
+    data = Preprocessing(squash=True).to_json()
+    assert Preprocessing.from_json(data).squash
+    del data["squash"]
+    assert not Preprocessing.from_json(data).squash

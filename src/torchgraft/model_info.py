@@ -30,6 +30,7 @@ class Preprocessing:
         interpolation: `"bilinear"`, `"bicubic"` or `"nearest"`.
         mean: One number a channel, subtracted after scaling to 0…1.
         std: One number a channel, divided by after that.
+        squash: Height and width are resized each to `size / crop`; the image's proportions are not kept.
     """
 
     size: tuple[int, int] = (224, 224)
@@ -37,6 +38,7 @@ class Preprocessing:
     interpolation: Literal["nearest", "bilinear", "bicubic"] = "bicubic"
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    squash: bool = False
 
     @property
     def channels(self) -> int:
@@ -82,6 +84,7 @@ class Preprocessing:
             interpolation=data["interpolation"],
             mean=tuple(map(float, data["mean"])),
             std=tuple(map(float, data["std"])),
+            squash=data.get("squash", False) is True,  # files of before it was known don't say it
         )
         if min(read.size) < 1 or not 0 < read.crop < math.inf or read.interpolation not in _INTERPOLATIONS:
             raise ValueError(f"no image can be prepared like this: {dict(data)}")

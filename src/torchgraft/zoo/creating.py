@@ -18,9 +18,10 @@ from torchgraft.model_info import ModelInfo, Preprocessing, attach_info, info_of
 from torchgraft.planning import Plan, plan
 from torchgraft.planning.labelling import labels_of
 from torchgraft.surgery import adapt
+from torchgraft.zoo.near_names import resolved
 from torchgraft.zoo.placing import placed
 from torchgraft.zoo.skeleton import has_unsaved_tensors, skeleton
-from torchgraft.zoo.sources import Published, Source, find_source
+from torchgraft.zoo.sources import PublishedWeights, Settled, Source, find_source
 from torchgraft.zoo.weights import open_weights
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ def create_model(
     """Build a model, fill it, change its input channels and classes; it comes in evaluation mode.
 
     Args:
-        name: `"torchvision/resnet18"`, `"timm/tf_efficientnet_lite0"` or `"your_module:function"`.
+        name: `"torchvision/resnet18"`, `"timm/tf_efficientnet_lite0"`, `"hf/google/vit-base-patch16-224"`,
+            `"hf/./folder"` or `"your_module:function"`. A name that is right but for capitals, separators
+            or a missing library is resolved, with a note in the log.
         weights: `None` for the model's own initialisation; `"DEFAULT"` or another name of published
             weights; a path, a URL, or an opened checkpoint.
         in_channels: Input channels wanted; the stem's weights are kept as `in_mode` says.
@@ -99,9 +102,12 @@ def create_model(
     if source_labels is not None and weights is None:
         raise ModelError("source_labels are the weights' class names, and there are no weights", where=name)
     names = read_labels(source_labels) if source_labels is not None else None
+    name = resolved(name)
     source, inner = find_source(name)
     checkpoint, published = (None, None) if weights is None else open_weights(source, inner, weights)
     builder_args = {**(published.builder_args if published is not None else {}), **builder_args}
+    if isinstance(source, Settled):
+        builder_args = dict(source.settled(inner, builder_args))
     info = ModelInfo(
         builder=name,
         builder_args=builder_args,
@@ -116,6 +122,8 @@ def create_model(
         model = placed(build(), dtype, device)
         attach_info(model, replace(info, labels=None))
     else:
+        if rename is None and published is not None:
+            rename = published.rename or None
         model = fill(
             build,
             info,
@@ -126,6 +134,9 @@ def create_model(
             device=device,
             for_training=for_training,
         )
+        if published is not None:
+            filled = info_of(model)
+            attach_info(model, replace(filled, weights={**filled.weights, **published.provenance}))
         if names is not None and info_of(model).labels is None:
             raise ModelError(
                 f"{len(names)} source_labels don't fit the head of these weights",
@@ -244,7 +255,7 @@ def _fit_head(labels: Sequence[str], model: nn.Module, fitted: Plan) -> bool:
 
 
 def _known_labels(
-    source_labels: tuple[str, ...] | None, published: Published | None, checkpoint: Checkpoint | None
+    source_labels: tuple[str, ...] | None, published: PublishedWeights | None, checkpoint: Checkpoint | None
 ) -> tuple[str, ...] | None:
     """As the user says them, else as the library does, else as the file does."""
     if source_labels is not None or checkpoint is None:
@@ -254,7 +265,9 @@ def _known_labels(
     return labels_of(checkpoint)
 
 
-def _usual_preprocessing(source: Source, inner: str, published: Published | None) -> Preprocessing | None:
+def _usual_preprocessing(
+    source: Source, inner: str, published: PublishedWeights | None
+) -> Preprocessing | None:
     if published is not None and published.preprocessing is not None:
         return published.preprocessing
     return source.preprocessing(inner)

@@ -11,7 +11,7 @@ from torch import nn
 
 from torchgraft.errors import ModelError, UnknownModelError
 from torchgraft.model_info import Preprocessing
-from torchgraft.zoo.sources import Published
+from torchgraft.zoo.published_weights import PublishedWeights
 
 __all__ = ["CallableSource"]
 
@@ -32,7 +32,7 @@ class CallableSource:
         """Unknown: the user's model does not say."""
         return None
 
-    def published(self, name: str, weights: str) -> Published:
+    def published(self, name: str, weights: str) -> PublishedWeights:
         """There are none."""
         raise ModelError(
             f"a model of your own has no published weights {weights!r}",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, cast
 
 from torch import nn
 
 from torchgraft.errors import MissingDependencyError, ModelError
 from torchgraft.model_info import Preprocessing
-from torchgraft.zoo.sources import Published, nearest
+from torchgraft.zoo.published_weights import PublishedWeights
+from torchgraft.zoo.sources import nearest
 
 __all__ = ["TimmSource"]
 
@@ -35,7 +37,7 @@ class TimmSource:
         config = _config(timm, name)
         return _preprocessing(config) if config is not None else None
 
-    def published(self, name: str, weights: str) -> Published:
+    def published(self, name: str, weights: str) -> PublishedWeights:
         """The weights of a tag of this model, such as `a1_in1k`, or the default ones."""
         timm = _timm()
         architecture, _, tag = name.partition(".")
@@ -47,14 +49,45 @@ class TimmSource:
         config = _config(timm, wanted)
         if config is None or not config.has_weights:
             raise _no_weights(timm, name, tag or weights)
-        hub = (config.hf_hub_id, config.hf_hub_filename or "model.safetensors") if config.hf_hub_id else None
-        return Published(
-            name=f"{architecture}.{config.tag}" if config.tag else architecture,
-            url=config.url or None,
-            hub=hub,
-            preprocessing=_preprocessing(config),
-            labels=_labels(config),
-        )
+        return _described(config)
+
+    def names(self, *, published: bool = False) -> Sequence[str]:
+        """Architectures, in timm's order: numbers in names count as numbers."""
+        timm = _timm()
+        found: list[str] = timm.list_models()
+        if not published:
+            return found
+        tagged = {full.partition(".")[0] for full in timm.list_pretrained()}
+        return [name for name in found if name in tagged]
+
+    def all_weights(self, name: str) -> Sequence[PublishedWeights]:
+        """Those of each tag, the default one first; of a name with a tag, that one alone."""
+        timm = _timm()
+        architecture, _, tag = name.partition(".")
+        if not timm.is_model(architecture):
+            raise nearest(name, timm.list_models(), prefix="timm")
+        if tag:
+            return [self.published(name, "DEFAULT")]
+        configs = [_config(timm, full) for full in _tagged(timm, architecture)]
+        default = _config(timm, architecture)
+        first = default.tag if default is not None else None
+        return [_described(config) for config in sorted(configs, key=lambda one: one.tag != first)]
+
+
+def _described(config: Any) -> PublishedWeights:
+    """What timm ships about them: it has no accuracies and no sizes of files."""
+    hub = (config.hf_hub_id, config.hf_hub_filename or "model.safetensors") if config.hf_hub_id else None
+    return PublishedWeights(
+        name=config.tag or "DEFAULT",
+        url=config.url or None,
+        hub=hub,
+        preprocessing=_preprocessing(config),
+        labels=_labels(config),
+        input_size=tuple(config.input_size),
+        classes=config.num_classes,
+        licence=config.license,
+        origin=config.origin_url,
+    )
 
 
 def _timm() -> Any:
@@ -96,14 +129,26 @@ def _preprocessing(config: Any) -> Preprocessing:
         interpolation=config.interpolation if config.interpolation in ("bilinear", "nearest") else "bicubic",
         mean=tuple(config.mean),
         std=tuple(config.std),
+        squash=config.crop_mode == "squash",
     )
 
 
 def _labels(config: Any) -> tuple[str, ...] | None:
-    """Class names where they are ImageNet's thousand, which timm ships; other lists are not published."""
-    if config.num_classes != 1000:
+    """Class names where the weights say them, or where their number is that of a list of ImageNet's."""
+    if config.label_names:
+        names = config.label_descriptions or {}
+        return tuple(str(names.get(name, name)) for name in config.label_names)
+    from timm.data.imagenet_info import infer_imagenet_subset
+
+    subset = infer_imagenet_subset(config)
+    if not subset or config.label_offset:
         return None
+    return _imagenet_names(subset)
+
+
+@cache
+def _imagenet_names(subset: str) -> tuple[str, ...]:
     from timm.data.imagenet_info import ImageNetInfo
 
-    info = ImageNetInfo()
-    return tuple(info.index_to_description(index) for index in range(1000))
+    info = ImageNetInfo(subset)
+    return tuple(info.index_to_description(index) for index in info.label_indices())

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 from torch import nn
 
 from torchgraft.errors import MissingDependencyError, ModelError
 from torchgraft.model_info import Preprocessing
-from torchgraft.zoo.sources import Published, nearest
+from torchgraft.zoo.published_weights import PublishedWeights
+from torchgraft.zoo.sources import nearest
 
 __all__ = ["TorchvisionSource"]
 
@@ -43,27 +44,62 @@ class TorchvisionSource:
         default = getattr(models.get_model_weights(name), "DEFAULT", None)
         return _preprocessing(default) if default is not None else None
 
-    def published(self, name: str, weights: str) -> Published:
+    def published(self, name: str, weights: str) -> PublishedWeights:
         """A member of the model's weights enumeration, such as `IMAGENET1K_V2`, or the default one."""
-        models = _models()
-        if name not in models.list_models():
-            raise nearest(name, models.list_models(), prefix="torchvision")
-        enumeration = models.get_model_weights(name)
+        enumeration = _weights_of(name)
         if weights not in enumeration.__members__ and not hasattr(enumeration, weights):
             known = ", ".join(["DEFAULT", *enumeration.__members__])
             raise ModelError(
                 f"has no weights {weights!r}", where=f"torchvision/{name}", hint=f"it has {known}"
             )
-        member = getattr(enumeration, weights)
-        labels = member.meta.get("categories")
-        return Published(
-            name=f"{enumeration.__name__}.{member.name}",
-            url=member.url,
-            preprocessing=_preprocessing(member),
-            labels=tuple(labels) if labels else None,
-            # Their own loaders switch it on: these weights were trained in TensorFlow, normalised by 0.5.
-            builder_args={"transform_input": True} if name in _TRANSFORMING else {},
-        )
+        return _described(name, getattr(enumeration, weights))
+
+    def names(self, *, published: bool = False) -> Sequence[str]:
+        """In alphabetical order."""
+        models = _models()
+        found: list[str] = models.list_models()
+        return [name for name in found if len(models.get_model_weights(name))] if published else found
+
+    def all_weights(self, name: str) -> Sequence[PublishedWeights]:
+        """The members of the model's weights enumeration, the default one first."""
+        enumeration = _weights_of(name)
+        default = getattr(enumeration, "DEFAULT", None)
+        return [
+            _described(name, member) for member in sorted(enumeration, key=lambda one: one is not default)
+        ]
+
+
+def _weights_of(name: str) -> Any:
+    models = _models()
+    if name not in models.list_models():
+        raise nearest(name, models.list_models(), prefix="torchvision")
+    return models.get_model_weights(name)
+
+
+def _described(name: str, member: Any) -> PublishedWeights:
+    labels, how = member.meta.get("categories"), _preprocessing(member)
+    mebibytes = member.meta.get("_file_size")  # rounded to three decimals
+    return PublishedWeights(
+        name=member.name,
+        url=member.url,
+        preprocessing=how,
+        labels=tuple(labels) if labels else None,
+        # Their own loaders switch it on: these weights were trained in TensorFlow, normalised by 0.5.
+        builder_args={"transform_input": True} if name in _TRANSFORMING else {},
+        parameters=member.meta.get("num_params"),
+        input_size=(how.channels, *how.size) if how is not None else _crop(member),
+        classes=len(labels) if labels else None,
+        licence=member.meta.get("license"),
+        metrics=member.meta.get("_metrics", {}),
+        nbytes=round(mebibytes * 2**20) if mebibytes else None,
+        origin=member.meta.get("recipe"),
+    )
+
+
+def _crop(member: Any) -> tuple[int, ...] | None:
+    """Of transforms that are not a centre crop of an image, such as those for videos."""
+    crop = getattr(member.transforms(), "crop_size", None)
+    return (3, crop[0], crop[-1]) if crop else None
 
 
 def _models() -> Any:

@@ -17,11 +17,12 @@ from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import AdaptError, AnatomyError, CheckpointError, CoverageError, ModelError
 from torchgraft.model_info import ModelInfo, Preprocessing, attach_info, info_of
 from torchgraft.planning import Plan, plan
-from torchgraft.saving import DESCRIPTION_KEY, DESCRIPTION_VERSION, WEIGHTS_FILE
+from torchgraft.saving import DESCRIPTION_KEY, DESCRIPTION_VERSION, INDEX_FILE, WEIGHTS_FILE
 from torchgraft.surgery import adapt
 from torchgraft.zoo.creating import check_arguments, fill
 from torchgraft.zoo.placing import placed
 from torchgraft.zoo.sources import find_source
+from torchgraft.zoo.tying import tie
 
 if TYPE_CHECKING:
     import torch
@@ -55,9 +56,8 @@ def load(
         ModelError: It does not say how its model is built, and neither do you.
         CoverageError: The weights are not all of the model's, in its sizes.
     """
-    weights = Path(path) / WEIGHTS_FILE if Path(path).is_dir() else Path(path)
-    checkpoint = checkpoints.open(weights)
-    info = _read_info(checkpoint)
+    checkpoint = checkpoints.open(_weights_of(Path(path)))
+    info, tied = _read_info(checkpoint)
     if model is not None:
         _whole(plan(placed(model, dtype, device), checkpoint)).apply(device=device, for_training=for_training)
         origin = info_of(model)
@@ -90,18 +90,29 @@ def load(
         device=device,
         for_training=for_training,
     )
+    tie(rebuilt, tied)
     attach_info(rebuilt, replace(info_of(rebuilt), weights=info.weights))
     if info_of(rebuilt).labels != info.labels:
         _log.warning("%s: its class names don't fit its head, and are left out", path)
     return rebuilt.eval()
 
 
-def _read_info(checkpoint: Checkpoint) -> ModelInfo:
+def _weights_of(path: Path) -> Path:
+    """The file that says all: in a folder the one, or the index of several."""
+    if not path.is_dir():
+        return path
+    index = path / INDEX_FILE
+    return index if index.is_file() and not (path / WEIGHTS_FILE).is_file() else path / WEIGHTS_FILE
+
+
+def _read_info(checkpoint: Checkpoint) -> tuple[ModelInfo, dict[str, str]]:
+    """What the model shall remember, and which of its parameters are one, see `tie`."""
     text = checkpoint.metadata.get(DESCRIPTION_KEY)
     try:
         data: Mapping[str, Any] = json.loads(str(text)) if text is not None else {}
         version = data.get("torchgraft_model", DESCRIPTION_VERSION)
         info = ModelInfo.from_json(data["info"]) if data.get("info") else ModelInfo()
+        tied = {str(name): str(kept) for name, kept in dict(data.get("tied", {})).items()}
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _damaged(checkpoint, error) from error
     if version != DESCRIPTION_VERSION:
@@ -111,7 +122,7 @@ def _read_info(checkpoint: Checkpoint) -> ModelInfo:
             where=checkpoint.name,
             hint="update torchgraft",
         )
-    return info
+    return info, tied
 
 
 def _damaged(checkpoint: Checkpoint, error: Exception) -> CheckpointError:

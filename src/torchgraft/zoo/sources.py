@@ -4,37 +4,16 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from torch import nn
 
 from torchgraft.errors import UnknownModelError
 from torchgraft.model_info import Preprocessing
+from torchgraft.zoo.published_weights import PublishedWeights
 
-__all__ = ["Published", "Source", "find_source", "nearest"]
-
-
-@dataclass(frozen=True, slots=True)
-class Published:
-    """Weights that a library publishes for a model.
-
-    Attributes:
-        name: What the library calls them.
-        url: Where the file is, if it is a plain URL.
-        hub: The Hugging Face repository and the file in it, if it is there.
-        preprocessing: What they were trained with.
-        labels: The class names, if the library ships them.
-        builder_args: Arguments with which the library's builder is called for these weights.
-    """
-
-    name: str
-    url: str | None = None
-    hub: tuple[str, str] | None = None
-    preprocessing: Preprocessing | None = None
-    labels: tuple[str, ...] | None = None
-    builder_args: Mapping[str, Any] = field(default_factory=dict)
+__all__ = ["LIBRARIES", "Listed", "PublishedWeights", "Settled", "Source", "find_source", "nearest"]
 
 
 class Source(Protocol):
@@ -48,15 +27,41 @@ class Source(Protocol):
         """What its usual weights expect, if the library says."""
         ...
 
-    def published(self, name: str, weights: str) -> Published:
+    def published(self, name: str, weights: str) -> PublishedWeights:
         """The published weights: `"DEFAULT"` or the library's name of them. Raises `ModelError`."""
+        ...
+
+
+@runtime_checkable
+class Listed(Protocol):
+    """A source that can say what it has."""
+
+    def names(self, *, published: bool = False) -> Sequence[str]:
+        """Its models, in its own order; only those with published weights if asked."""
+        ...
+
+    def all_weights(self, name: str) -> Sequence[PublishedWeights]:
+        """All published weights of a model, the default ones first. Raises `UnknownModelError`."""
+        ...
+
+
+@runtime_checkable
+class Settled(Protocol):
+    """A source whose models are described by a file that may change, or be out of reach later."""
+
+    def settled(self, name: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Arguments with which `build` gives the same model again without looking that file up."""
         ...
 
 
 _SOURCES = {
     "torchvision": "torchgraft.zoo.from_torchvision:TorchvisionSource",
     "timm": "torchgraft.zoo.from_timm:TimmSource",
+    "hf": "torchgraft.zoo.from_hub:HubSource",
 }
+
+LIBRARIES = tuple(_SOURCES)
+"""The first part of names, in the order in which a bare name is looked for."""
 
 
 def find_source(name: str) -> tuple[Source, str]:
@@ -74,13 +79,16 @@ def find_source(name: str) -> tuple[Source, str]:
         from torchgraft.zoo.from_callable import CallableSource
 
         return CallableSource(), name
-    inner = name.rpartition("/")[2] or "model"
-    near = difflib.get_close_matches(prefix, _SOURCES) if slash else []
+    last = name.rpartition("/")[2] or "model"
+    near = difflib.get_close_matches(prefix, ("torchvision", "timm")) if slash else []
+    guesses = [f"{known}/{last}" for known in near or ("torchvision", "timm")]
+    if not near:
+        guesses.insert(*((0, f"hf/{name}") if slash and last != "model" else (2, f"hf/owner/{last}")))
     raise UnknownModelError(
         "names no library that builds models",
         where=name,
         hint="write "
-        + ", ".join(f'"{known}/{inner}"' for known in near or _SOURCES)
+        + ", ".join(f'"{guess}"' for guess in guesses)
         + ("" if near else ' or "your_module:function"'),
     )
 

@@ -6,6 +6,7 @@ from torchgraft.report.terminal.evaluation import evaluation_view
 from torchgraft.report.terminal.history import history_view
 from torchgraft.report.terminal.plan import plan_view
 from torchgraft.report.terminal.predictions import Guesses, predictions_view
+from torchgraft.report.terminal.zoo import model_view, models_view
 
 __all__ = [
     "Guesses",
@@ -13,6 +14,8 @@ __all__ = [
     "diff_view",
     "evaluation_view",
     "history_view",
+    "model_view",
+    "models_view",
     "plan_view",
     "predictions_view",
 ]
