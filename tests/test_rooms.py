@@ -19,6 +19,7 @@ ROOMS = [
     "cli",
     "demo",
     "report",
+    "exporting",
     "verifying",
     "finetuning",
     "zoo",
@@ -196,7 +197,7 @@ def test_what_a_room_knows_nothing_of(here, unknown):
     ("package", "modules"),
     [
         ("accelerate", {"torchgraft.finetuning.engine"}),
-        ("timm", {"torchgraft.labels", "torchgraft.zoo.from_timm"}),
+        ("timm", {"torchgraft.exporting.timm_folder", "torchgraft.labels", "torchgraft.zoo.from_timm"}),
         ("click", {"torchgraft.cli"}),
         ("pickle", set()),
     ],

@@ -30,24 +30,29 @@ if TYPE_CHECKING:
         UnsafeCheckpointError,
         VerificationError,
     )
+    from torchgraft.exporting import Exported, export
     from torchgraft.finetuning import evaluate, finetune, predict
     from torchgraft.labels import read_labels
     from torchgraft.model_info import ModelInfo, Preprocessing, describe, info_of
     from torchgraft.planning import Plan, graft, plan
     from torchgraft.saving import convert, save
+    from torchgraft.storage import fetch
     from torchgraft.surgery import adapt, grow
     from torchgraft.tensors import TensorRef
     from torchgraft.verifying import StatisticsCheck, Verification, check_statistics, verify
-    from torchgraft.zoo import create_model, load
+    from torchgraft.zoo import PublishedModel, PublishedWeights, create_model, list_models, load, published
 
 __version__ = "0.1.0"
 
 _HOME = {
     "Checkpoint": "checkpoint",
     "Diff": "comparing",
+    "Exported": "exporting",
     "ModelInfo": "model_info",
     "Plan": "planning",
     "Preprocessing": "model_info",
+    "PublishedModel": "zoo",
+    "PublishedWeights": "zoo",
     "StatisticsCheck": "verifying",
     "TensorRef": "tensors",
     "Verification": "verifying",
@@ -59,14 +64,18 @@ _HOME = {
     "diff": "comparing",
     "evaluate": "finetuning",
     "examine": "anatomy",
+    "export": "exporting",
+    "fetch": "storage",
     "finetune": "finetuning",
     "graft": "planning",
     "grow": "surgery",
     "info_of": "model_info",
+    "list_models": "zoo",
     "load": "zoo",
     "open": "checkpoint",
     "plan": "planning",
     "predict": "finetuning",
+    "published": "zoo",
     "read_labels": "labels",
     "save": "saving",
     "verify": "verifying",
@@ -103,6 +112,7 @@ __all__ = [
     "CoverageError",
     "DataError",
     "Diff",
+    "Exported",
     "FetchError",
     "MatchError",
     "MissingDependencyError",
@@ -111,6 +121,8 @@ __all__ = [
     "NoWeightsError",
     "Plan",
     "Preprocessing",
+    "PublishedModel",
+    "PublishedWeights",
     "SaveError",
     "StatisticsCheck",
     "TensorRef",
@@ -130,14 +142,18 @@ __all__ = [
     "diff",
     "evaluate",
     "examine",
+    "export",
+    "fetch",
     "finetune",
     "graft",
     "grow",
     "info_of",
+    "list_models",
     "load",
     "open",
     "plan",
     "predict",
+    "published",
     "read_labels",
     "save",
     "verify",

@@ -17,6 +17,10 @@ COMMANDS = [
     "finetune",
     "evaluate",
     "predict",
+    "export",
+    "zoo",
+    "fetch",
+    "cache",
     "demo",
 ]
 

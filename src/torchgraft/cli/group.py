@@ -28,6 +28,10 @@ _COMMANDS = (
     "finetune",
     "evaluate",
     "predict",
+    "export",
+    "zoo",
+    "fetch",
+    "cache",
     "demo",
 )
 """Each is a module of this package that holds a click command of the same name."""

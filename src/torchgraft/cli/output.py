@@ -6,7 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import IO
 
 from rich.console import Console, RenderableType
@@ -46,13 +46,25 @@ class Output:
         """Where progress is drawn."""
         return self._remarks
 
-    def result(self, shown: RenderableType | None, data: Callable[[], Mapping[str, object]]) -> None:
-        """A command's result: `shown` for people, or with `--json` what `data` returns. Once a command."""
+    def result(
+        self, shown: RenderableType | None, data: Callable[[], Mapping[str, object]], *, lines: int = 0
+    ) -> None:
+        """A command's result: `shown` for people, or with `--json` what `data` returns. Once a command.
+
+        Where `lines` says that it is longer than the terminal is high, it comes by the user's pager.
+        """
         if self.json:
             self._stdout.write(json_text(data()))
             self._stdout.flush()
         elif shown is not None:
-            self._results.print(shown)
+            paged = self._results.is_terminal and lines > self._results.height
+            with self._results.pager() if paged else nullcontext():
+                self._results.print(shown)
+
+    def line(self, text: str) -> None:
+        """A result of one line that stays whole however long it is, such as a path; nothing with `--json`."""
+        if not self.json:
+            self._results.print(Text(text), soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
         """A part of the result for people, while a long command goes on; nothing with `--json`."""
