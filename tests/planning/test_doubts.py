@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from rich.console import Console
+from torch import nn
 
 import torchgraft as tg
 from round_trips import Fused, Split, net, source, under
@@ -64,3 +65,56 @@ def test_what_names_decide_is_no_doubt(state):
 
 def test_what_structure_decides_alone_is_no_doubt():
     assert tg.plan(Fused(), source(Split())).doubts == ()
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate_proj, self.up_proj = nn.Linear(8, 32), nn.Linear(8, 32)
+        self.down_proj = nn.Linear(32, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.down_proj(nn.functional.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class Chain(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.near, self.far = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.far(self.near(x).relu())
+
+
+@pytest.mark.parametrize(
+    ("model", "names", "doubted"),
+    [
+        (
+            Gated,
+            {"gate_proj": "fc11", "up_proj": "fc12", "down_proj": "fc2"},
+            True,
+        ),  # NomicBERT's gate is fc12
+        (Gated, {"gate_proj": "w1", "up_proj": "w3", "down_proj": "w2"}, False),  # LLaMA's is known
+        (Chain, {"near": "fc1", "far": "fc2"}, False),  # one feeds the other: there is no other order
+    ],
+)
+def test_numbers_of_layers_that_are_used_side_by_side(model, names, doubted) -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = nn.ModuleList(model() for _ in range(3))
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            for layer in self.layers:
+                x = x + layer(x)
+            return x
+
+    state = {
+        ".".join(names.get(word, word) for word in key.split(".")): value
+        for key, value in Net().state_dict().items()
+    }
+    plan = tg.plan(Net(), state)
+    assert plan.counts["loaded"] == len(state)
+    assert bool(plan.doubts) == doubted
+    if doubted:
+        assert "side by side, and only their numbers" in plan.doubts[0]

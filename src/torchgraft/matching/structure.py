@@ -6,7 +6,7 @@ libraries list the same siblings (query, key, value) in different orders.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 
 from torchgraft.matching.flow import Flow, FlowOf
@@ -18,7 +18,7 @@ from torchgraft.matching.result import Matching
 from torchgraft.matching.structure_align import EVIDENCE, NORM_EVIDENCE, Evidence, align
 from torchgraft.matching.structure_containers import Around, same_places, split, surroundings
 from torchgraft.matching.structure_contents import contents, refined
-from torchgraft.matching.structure_flow import Run
+from torchgraft.matching.structure_flow import SIDE_BY_SIDE, Run
 from torchgraft.matching.structure_kin import Siblings
 from torchgraft.matching.structure_leftovers import same_architecture, same_block, stem_and_head
 from torchgraft.matching.structure_link import Link
@@ -71,6 +71,20 @@ def match_structure(
         pairs=tuple(pairs[target.origin] for target in targets if target.origin in pairs),
         unmatched_sources=tuple(source.origin for source in sources if source.origin not in used),
         unmatched_targets=tuple(target.origin for target in targets if target.origin not in pairs),
+        doubts=_doubts(pieces.values()),
+    )
+
+
+def _doubts(found: Iterable[tuple[Piece, Piece, str]]) -> tuple[str, ...]:
+    """What numbers alone decided between layers that are used side by side."""
+    weak = [(source, target) for source, target, why in found if SIDE_BY_SIDE in why]
+    if not weak:
+        return ()
+    first = " and ".join(f"{source.name!r} to {target.name!r}" for source, target in weak[:2])
+    more = f" (and {len(weak) - 2} more)" if len(weak) > 2 else ""
+    return (
+        f"{first}{more}: the model uses them side by side, and only their numbers and the order in which it "
+        "does so say which is which; rename= settles it",
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import permutations
+from itertools import pairwise, permutations
 
 from torchgraft.matching.flow import Flow, places
 from torchgraft.matching.structure_containers import Around
@@ -20,7 +20,12 @@ from torchgraft.matching.structure_modules import Module
 from torchgraft.matching.structure_names import distinct_words, relative_names, same_word, words_of
 from torchgraft.matching.structure_order import Order
 
-__all__ = ["Run"]
+__all__ = ["IN_TURN", "SIDE_BY_SIDE", "Run"]
+
+IN_TURN = "used in the order of its number"
+
+SIDE_BY_SIDE = f"{IN_TURN}, side by side"
+"""Evidence that is not much: a gate may have the second number, and the model use it first."""
 
 _SIDES = {"pre": "before", "before": "before", "post": "after", "after": "after"}
 
@@ -92,11 +97,24 @@ class Run:
             used = [self._used(part) for part in theirs.parts]
             if None not in used and len(set(used)) == len(used):
                 turn = sorted(range(len(used)), key=lambda j: used[j] or 0)
-                yield from ((i, j, "used in the order of its number") for i, j in enumerate(turn))
+                chained = self._chained([theirs.parts[j] for j in turn]) or _is_llamas(ours.parts)
+                why = IN_TURN if chained else SIDE_BY_SIDE
+                yield from ((i, j, why) for i, j in enumerate(turn))
                 return
         yield from list(self._by_neighbours(ours.parts, theirs.parts)) or self._by_class(
             ours.parts, theirs.parts
         )
+
+    def _chained(self, parts: Sequence[Order]) -> bool:
+        """Whether each of them feeds the next, so that there is no other order."""
+        for part, following in pairwise(parts):
+            fed = 0
+            for module in part.modules:
+                for leaf in module.leaves.values():
+                    fed |= self._flow.below.get(leaf.origin, 0)
+            if not any(fed >> bit & 1 for module in following.modules for bit in self._bits_of(module)):
+                return False
+        return True
 
     def _by_class(self, ours: Sequence[Order], theirs: Sequence[Order]) -> Iterator[tuple[int, int, str]]:
         """A word that one name and the class of only one module have: `branch_pool`, `AvgPool2d`."""
@@ -206,3 +224,8 @@ def _shared(paths: Sequence[_Path]) -> _Path:
         (k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last))
     )
     return first[:size]
+
+
+def _is_llamas(parts: Sequence[Order]) -> bool:
+    """Whether these are `w1` and `w3`, of which it is known that the first is the gate."""
+    return [part.modules[0].path[-1] for part in parts] == ["w1", "w3"]
