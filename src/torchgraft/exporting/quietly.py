@@ -37,12 +37,12 @@ def without_progress() -> Iterator[None]:
     from transformers.utils import logging as theirs
 
     drawn = theirs.is_progress_bar_enabled()
-    theirs.disable_progress_bar()  # type: ignore[no-untyped-call]
+    theirs.disable_progress_bar()
     try:
         yield
     finally:
         if drawn:
-            theirs.enable_progress_bar()  # type: ignore[no-untyped-call]
+            theirs.enable_progress_bar()
 
 
 @contextmanager
