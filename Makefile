@@ -41,11 +41,7 @@ types: setup
 unit: setup
 	$(BIN)/python -m pytest -m 'not slow'
 
-$(VENV)/.sweep: $(VENV)/.ready
-	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[dev,hf]'
-	touch $@
-
-sweep: $(VENV)/.sweep
+sweep: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow --timeout 3600
 
 docs: setup

@@ -8,8 +8,10 @@ or that feeds them.
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from itertools import pairwise, permutations
 
 from torchgraft.matching.flow import Flow, places
@@ -106,15 +108,39 @@ class Run:
         )
 
     def _chained(self, parts: Sequence[Order]) -> bool:
-        """Whether each of them feeds the next, so that there is no other order."""
-        for part, following in pairwise(parts):
-            fed = 0
-            for module in part.modules:
-                for leaf in module.leaves.values():
-                    fed |= self._flow.below.get(leaf.origin, 0)
-            if not any(fed >> bit & 1 for module in following.modules for bit in self._bits_of(module)):
-                return False
-        return True
+        """Whether each of them feeds the next, directly or not, so that there is no other order."""
+        return all(self._feeds(*pair) for pair in pairwise(parts))
+
+    def _feeds(self, part: Order, following: Order) -> bool:
+        """Whether what one gives reaches the other, through what the model uses in between."""
+        waiting, ends = self._held(part), self._held(following)
+        first = bisect_left(self._turns, min(map(self._order.__getitem__, waiting), default=0))
+        last = bisect_right(self._turns, max(map(self._order.__getitem__, ends), default=0))
+        between = {self._flow.bits[name]: name for name in self._in_turn[first:last]}
+        wanted = {self._flow.bits[name] for name in ends}
+        while waiting:
+            fed = self._flow.below[waiting.pop()]
+            reached = [bit for bit in between if fed >> bit & 1]
+            if wanted.intersection(reached):
+                return True
+            waiting += [between.pop(bit) for bit in reached]
+        return False
+
+    @cached_property
+    def _in_turn(self) -> list[str]:
+        return sorted(self._order, key=self._order.__getitem__)
+
+    @cached_property
+    def _turns(self) -> list[int]:
+        return [self._order[name] for name in self._in_turn]
+
+    def _held(self, part: Order) -> list[str]:
+        return [
+            leaf.origin
+            for module in part.modules
+            for leaf in module.leaves.values()
+            if leaf.origin in self._order
+        ]
 
     def _by_class(self, ours: Sequence[Order], theirs: Sequence[Order]) -> Iterator[tuple[int, int, str]]:
         """A word that one name and the class of only one module have: `branch_pool`, `AvgPool2d`."""
@@ -135,13 +161,7 @@ class Run:
         return {word for kind in kinds for word in words_of(kind)}
 
     def _used(self, part: Order) -> int | None:
-        orders = [
-            self._order[leaf.origin]
-            for module in part.modules
-            for leaf in module.leaves.values()
-            if leaf.origin in self._order
-        ]
-        return min(orders, default=None)
+        return min(map(self._order.__getitem__, self._held(part)), default=None)
 
     def _by_neighbours(
         self, ours: Sequence[Order], theirs: Sequence[Order]
