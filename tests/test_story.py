@@ -257,5 +257,5 @@ def test_bad_input_is_one_clear_error_and_the_model_is_untouched(content, error,
 
 def test_a_wrong_model_name_is_one_clear_error():
     with pytest.raises(UnknownModelError, match="torchvision has no model") as caught:
-        tg.create_model("torchvision/resnet_152")
+        tg.create_model("torchvision/resnet153")
     assert '"torchvision/resnet152"' in str(caught.value.hint)

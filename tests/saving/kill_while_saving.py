@@ -188,6 +188,7 @@ def kill_once(kind: str, path: Path, start: int, chance: random.Random, seconds:
 
 
 def main(folder: Path, kills: int, seed: int, kinds: list[str]) -> None:
+    torch.set_num_threads(1)  # a process that is forked has none of OpenMP's threads, and would wait for them
     chance = random.Random(seed)
     counts: Counter[str] = Counter()
     problems: list[str] = []
