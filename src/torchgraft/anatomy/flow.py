@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -13,6 +12,7 @@ from torch import nn
 
 from torchgraft.anatomy.example_inputs import guesses
 from torchgraft.anatomy.meta_twin import on_meta
+from torchgraft.anatomy.nested_tensors import tensors_in
 from torchgraft.anatomy.undisturbed import undisturbed
 
 __all__ = ["ParameterFlow", "parameter_flow"]
@@ -74,7 +74,7 @@ def _run(model: nn.Module, example: object) -> ParameterFlow:
         result = torch.func.functional_call(call, {**shapes, **others}, values, dict(keywords))
     prefix = "" if call is model else "_orig_mod."
     names = {id(tensor): prefix + name for name, tensor in shapes.items()}
-    return _read([t.grad_fn for t in _tensors(result) if t.grad_fn is not None], names)
+    return _read([t.grad_fn for t in tensors_in(result) if t.grad_fn is not None], names)
 
 
 def _read(outputs: list[Any], names: Mapping[int, str]) -> ParameterFlow:
@@ -152,17 +152,3 @@ def _meetings(leaf: Any, users: Mapping[Any, list[Any]], inputs: Mapping[Any, li
 
 def _first(nodes: Iterator[Any]) -> Any:
     return min(nodes, key=lambda node: node._sequence_nr())  # noqa: SLF001
-
-
-def _tensors(value: object) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _tensors(inner)
-    elif isinstance(value, tuple | list):
-        for inner in value:
-            yield from _tensors(inner)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for entry in fields(value):
-            yield from _tensors(getattr(value, entry.name))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import torch
 from torch import nn
 
+from torchgraft.anatomy.nested_tensors import tensors_in
 from torchgraft.anatomy.undisturbed import undisturbed
 
 __all__ = ["MetaGraph", "Node", "meta_graph", "shape_of_result"]
@@ -70,7 +71,7 @@ def meta_graph(model: nn.Module, example: object) -> MetaGraph:
     takes: dict[Node, list[Node | None]] = {}
     users: dict[Node, list[Node]] = defaultdict(list)
     tensors: dict[str, Node] = {}
-    waiting = [tensor.grad_fn for tensor in _tensors(result) if tensor.grad_fn is not None]
+    waiting = [tensor.grad_fn for tensor in tensors_in(result) if tensor.grad_fn is not None]
     while waiting:
         node = waiting.pop()
         if node in takes:
@@ -110,21 +111,7 @@ def _on_meta(value: object) -> Any:
 
 
 def _image(example: object) -> tuple[int, int] | None:
-    for tensor in _tensors(example):
+    for tensor in tensors_in(example):
         if tensor.ndim == 4 and tensor.is_floating_point():
             return (tensor.shape[2], tensor.shape[3])
     return None
-
-
-def _tensors(value: object) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _tensors(inner)
-    elif isinstance(value, tuple | list):
-        for inner in value:
-            yield from _tensors(inner)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for entry in fields(value):
-            yield from _tensors(getattr(value, entry.name))

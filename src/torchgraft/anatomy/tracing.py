@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import nn
 
 from torchgraft.anatomy.class_outputs import class_outputs
 from torchgraft.anatomy.meta_twin import QuickNorms, meta_twin, on_meta
+from torchgraft.anatomy.nested_tensors import tensors_in
 from torchgraft.anatomy.sites import matrix_layers
 from torchgraft.anatomy.undisturbed import undisturbed
 
@@ -174,7 +175,7 @@ class _Recorder:
         def hook(module: nn.Module, args: object, kwargs: object) -> None:
             self._running.append((module, len(self._paths)))
             self._paths.append(path)
-            tensors = list(_tensors((args, kwargs)))
+            tensors = list(tensors_in((args, kwargs)))
             # The nodes are read now: a later in-place operation on the tensor would give it another.
             nodes = [tensor.grad_fn for tensor in tensors]
             self._inputs.append((nodes, any(_storage(tensor) in self._whole_inputs for tensor in tensors)))
@@ -186,7 +187,7 @@ class _Recorder:
             begun, call = self._running.pop()
             if begun is module:
                 break
-        for tensor in _tensors(output):
+        for tensor in tensors_in(output):
             # A later in-place operation on a view leads past the view's node to the viewed tensor's.
             whole = tensor._base if tensor._is_view() else None  # noqa: SLF001  # there is no public way
             for node in {held.grad_fn for held in (tensor, whole) if held is not None}:
@@ -202,7 +203,7 @@ class _Recorder:
         return hook
 
     def finish(self, model: nn.Module, every: object) -> Trace:
-        outputs = list(_tensors(class_outputs(every)))
+        outputs = list(tensors_in(class_outputs(every)))
         trace = Trace(paths=self._paths, output_shapes=[tuple(tensor.shape) for tensor in outputs])
         trace.names = tuple(map(str, every)) if isinstance(every, Mapping) else ()
         for nodes, sees_whole in self._inputs:
@@ -223,7 +224,7 @@ class _Recorder:
         trace.identities = {path: shape for path, (_, shape) in self._identities.items()}
         if len(outputs) == 1 and (end := outputs[0].grad_fn) is not None:
             trace.handed_on = [path for path, (node, _) in self._identities.items() if node is end]
-        read, _ = self._sources([output.grad_fn for output in _tensors(every)])
+        read, _ = self._sources([output.grad_fn for output in tensors_in(every)])
         read = read.union(*trace.feeds)
         trace.unread = [call for call in range(len(trace.paths)) if call not in read]
         return trace
@@ -246,22 +247,6 @@ class _Recorder:
                     seen.add(above)
                     waiting.append(above)
         return calls, leaves
-
-
-def _tensors(value: object) -> Iterator[torch.Tensor]:
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, Mapping):
-        for inner in value.values():
-            yield from _tensors(inner)
-    elif isinstance(value, tuple | list):
-        for inner in value:
-            yield from _tensors(inner)
-    elif is_dataclass(value) and not isinstance(value, type):
-        for entry in fields(value):
-            yield from _tensors(getattr(value, entry.name))
-    elif isinstance(logits := getattr(value, "logits", None), torch.Tensor):
-        yield logits  # an output object of a class of its own
 
 
 def _storage(tensor: torch.Tensor) -> int:
