@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -33,6 +34,20 @@ def test_memory_of_a_mapped_file_is_told_from_others(path):
     assert mapped_at(address(one, len(CONTENT) - 4), 5) is None
     own = ctypes.create_string_buffer(16)
     assert mapped_at(ctypes.addressof(own), 16) is None
+
+
+def test_files_may_be_mapped_in_other_threads_meanwhile(path):
+    file, kept = MappedFile(path), []
+
+    def open_many() -> None:
+        kept.extend(MappedFile(path) for _ in range(300))
+
+    threads = [Thread(target=open_many) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        assert mapped_at(address(file, 5), 10) == (file, 5)
+    assert len(kept) == 900
 
 
 @pytest.mark.parametrize("read", [False, True])

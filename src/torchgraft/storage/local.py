@@ -9,6 +9,7 @@ import os
 import stat
 import sys
 from pathlib import Path
+from threading import Lock
 from weakref import WeakSet
 
 from torchgraft.errors import CheckpointError, CorruptCheckpointError
@@ -73,7 +74,8 @@ class MappedFile:
             ) from error
 
         self._address = ctypes.addressof(ctypes.c_char.from_buffer(self.data))
-        _LIVE.add(self)
+        with _LOCK:
+            _LIVE.add(self)
 
     @property
     def name(self) -> str:
@@ -125,11 +127,15 @@ class MappedFile:
 
 
 _LIVE: WeakSet[MappedFile] = WeakSet()
+_LOCK = Lock()
+"""A set can't be walked through while another thread adds to it."""
 
 
 def mapped_at(address: int, length: int) -> tuple[MappedFile, int] | None:
     """The mapped file to which these bytes of memory belong, and where in it they are."""
-    for file in _LIVE:
+    with _LOCK:
+        files = list(_LIVE)
+    for file in files:
         offset = file.offset_of(address, length)
         if offset is not None:
             return file, offset
