@@ -40,14 +40,14 @@ def test_files_may_be_mapped_in_other_threads_meanwhile(path):
     file, kept = MappedFile(path), []
 
     def open_many() -> None:
-        kept.extend(MappedFile(path) for _ in range(300))
+        kept.extend(MappedFile(path) for _ in range(100))
 
     threads = [Thread(target=open_many) for _ in range(3)]
     for thread in threads:
         thread.start()
     while any(thread.is_alive() for thread in threads):
         assert mapped_at(address(file, 5), 10) == (file, 5)
-    assert len(kept) == 900
+    assert len(kept) == 300
 
 
 @pytest.mark.parametrize("read", [False, True])
