@@ -39,7 +39,7 @@ types: setup
 	$(BIN)/mypy
 
 unit: setup
-	$(BIN)/python -m pytest -m 'not slow'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
 
 sweep: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow --timeout 3600
