@@ -30,6 +30,7 @@ ROOMS = [
     "anatomy",
     "adapting",
     "comparing",
+    "measuring",
     "checkpoint",
     "formats",
     "storage",
@@ -118,7 +119,7 @@ def test_imports_are_read_right():
 
 
 def test_every_module_is_in_a_room_of_the_list():
-    assert {room(module) for module in FILES} - {""} == set(ROOMS)
+    assert {room(module) for module in FILES} - {"", "__main__"} == set(ROOMS)
 
 
 @pytest.mark.parametrize("here", ROOMS)
@@ -149,7 +150,7 @@ def test_a_leaf_imports_no_room(leaf):
 
 def test_nothing_imports_the_command_line():
     importers = {m for m in FILES for i in imports_of(m) if i.name.startswith("torchgraft.cli")}
-    assert {module for module in importers if room(module) != "cli"} == set()
+    assert {module for module in importers if room(module) != "cli"} == {"torchgraft.__main__"}
 
 
 def test_no_cycles():

@@ -64,5 +64,5 @@ def call(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     """Runs a command in this process, 100 columns wide, without colour."""
     monkeypatch.setenv("COLUMNS", "100")
     monkeypatch.setenv("NO_COLOR", "1")
-    monkeypatch.delenv("TORCHGRAFT_TRACEBACK", raising=False)
+    monkeypatch.delenv("TORCHGRAFT_DEBUG", raising=False)
     return lambda *arguments: CliRunner().invoke(commands, [str(argument) for argument in arguments])

@@ -125,10 +125,10 @@ def test_a_traceback_only_when_asked(how, failing, call, monkeypatch):
     plain = call("inspect", "a.pth")
     assert plain.exit_code == 1
     assert "Traceback" not in plain.stderr
-    assert "--traceback" in plain.stderr
+    assert "--debug" in plain.stderr
     if how == "environment":
-        monkeypatch.setenv("TORCHGRAFT_TRACEBACK", "1")
-    asked = call("inspect", "a.pth", *(["--traceback"] if how == "option" else []))
+        monkeypatch.setenv("TORCHGRAFT_DEBUG", "1")
+    asked = call("inspect", "a.pth", *(["--debug"] if how == "option" else []))
     assert isinstance(asked.exception, RuntimeError)
 
 

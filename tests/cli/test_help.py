@@ -3,26 +3,8 @@ import sys
 
 import pytest
 
+from torchgraft.cli.contents import COMMANDS
 from torchgraft.cli.failures import EXIT_CODES
-
-COMMANDS = [
-    "inspect",
-    "diff",
-    "convert",
-    "plan",
-    "graft",
-    "restore",
-    "check",
-    "adapt",
-    "finetune",
-    "evaluate",
-    "predict",
-    "export",
-    "zoo",
-    "fetch",
-    "cache",
-    "demo",
-]
 
 
 def test_names_every_command_and_exit_code(call):
@@ -32,7 +14,18 @@ def test_names_every_command_and_exit_code(call):
         assert f"\n  {command} " in result.output
     for code, meaning in EXIT_CODES.items():
         assert f"{code}  {meaning}" in result.output
+    assert all(line in result.output for line in COMMANDS.values())
     assert "..." not in result.output.replace("[ARGS]...", "")  # no description is cut off
+
+
+@pytest.mark.parametrize(
+    ("wrong", "meant"),
+    [("inpsect", "inspect"), ("fine-tune", "finetune"), ("grafts", "graft"), ("xyz", None)],
+)
+def test_a_wrong_command_brings_the_right_one(wrong, meant, call):
+    result = call(wrong)
+    assert result.exit_code == 2
+    assert (f"Did you mean '{meant}'?" in result.output) is (meant is not None)
 
 
 @pytest.mark.parametrize("command", COMMANDS)

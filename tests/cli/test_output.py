@@ -68,7 +68,7 @@ def test_a_closed_pipe_is_quiet(tmp_path):
     import torch
 
     torch.save({f"layer{i}.weight": torch.zeros(i % 7 + 1, 2) for i in range(3000)}, tmp_path / "big.pth")
-    command = f"{sys.executable} -m torchgraft.cli inspect --all {tmp_path / 'big.pth'} | head -1"
+    command = f"{sys.executable} -m torchgraft inspect --all {tmp_path / 'big.pth'} | head -1"
     run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert "big.pth" in run.stdout
     assert run.stderr == ""
@@ -79,7 +79,7 @@ def test_a_terminal_without_the_symbols_gets_question_marks(tmp_path):
 
     torch.save({"weight": torch.zeros(2)}, tmp_path / "x.pth")
     run = subprocess.run(
-        [sys.executable, "-m", "torchgraft.cli", "inspect", str(tmp_path / "x.pth"), "--select", "nothing"],
+        [sys.executable, "-m", "torchgraft", "inspect", str(tmp_path / "x.pth"), "--select", "nothing"],
         capture_output=True,
         env={"PYTHONIOENCODING": "ascii", "PATH": ""},
         check=False,

@@ -23,7 +23,7 @@ from torchgraft.cli.output import Output
 __all__ = ["adapt"]
 
 
-@click.command(short_help="Other input channels or classes, weights kept.")
+@click.command()
 @click.argument("model")
 @out("Where the model goes: a folder, a .safetensors or a .pth file.")
 @classifier_options

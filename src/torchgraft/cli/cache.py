@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["cache"]
 
 
-@click.command(short_help="What has been downloaded: list, verify, prune.")
+@click.command()
 @click.argument("action", type=click.Choice(["list", "verify", "prune"]))
 @click.option(
     "--older-than", type=click.FloatRange(0), metavar="DAYS", help="prune: also files not used for so long."

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["check"]
 
 
-@click.command(short_help="Whether a graft is right: by photos, or beside outputs.")
+@click.command()
 @click.argument("model")
 @click.argument("checkpoint", required=False)
 @click.option("--images", metavar="FOLDER", help="Photos; what reaches each BatchNorm is compared.")

@@ -14,7 +14,7 @@ from torchgraft.cli.output import Output
 __all__ = ["convert"]
 
 
-@click.command(short_help="Write any checkpoint as safetensors or .pth.")
+@click.command()
 @click.argument("file")
 @out("A .safetensors or .pth file; or a folder, for safetensors in several files.")
 @select

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 
-@click.command(short_help="All of it, on real weights and photos.")
+@click.command()
 @out("Where the report and the run folders go.", required=False)
 @output_options
 def demo(out: Path | None, output: Output) -> None:

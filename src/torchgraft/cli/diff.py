@@ -10,7 +10,7 @@ from torchgraft.cli.output import Output
 __all__ = ["diff"]
 
 
-@click.command(short_help="What two checkpoints have in common, and what not.")
+@click.command()
 @click.argument("a")
 @click.argument("b")
 @click.option("--values", is_flag=True, help="Compare the values too: the largest differences, or none.")

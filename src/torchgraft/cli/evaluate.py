@@ -10,7 +10,7 @@ from torchgraft.cli.output import Output
 __all__ = ["evaluate"]
 
 
-@click.command(short_help="How well a model does on labelled images.")
+@click.command()
 @click.argument("model")
 @click.argument("data")
 @weights

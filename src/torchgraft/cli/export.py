@@ -28,7 +28,7 @@ def _card(_context: click.Context, option: click.Parameter, given: tuple[str, ..
     return found
 
 
-@click.command(short_help="For timm, transformers, ONNX and others, checked.")
+@click.command()
 @click.argument("model")
 @out("Where it goes: a folder, or a file that ends in .pth, .onnx, .pt2, .md.")
 @click.option("--format", type=click.Choice(_FORMATS), help="What to write, where the name does not say.")

@@ -76,7 +76,7 @@ def describe(error: Exception) -> Failure:
     if isinstance(error, click.ClickException):
         return Failure(2, "UsageError", error.format_message())
     return Failure(
-        1, kind, str(error) or kind, hint="this was not foreseen: run it again with --traceback and report it"
+        1, kind, str(error) or kind, hint="this was not foreseen: run it again with --debug and report it"
     )
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["fetch"]
 
 
-@click.command(short_help="Download a file to the cache, verified, or find it there.")
+@click.command()
 @click.argument("url")
 @click.option("--sha256", metavar="DIGITS", help="The file's SHA-256: all of its 64 digits.")
 @click.option(

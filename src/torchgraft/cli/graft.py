@@ -13,7 +13,7 @@ from torchgraft.cli.output import Output
 __all__ = ["graft"]
 
 
-@click.command(short_help="Put weights into a model, all or nothing.")
+@click.command()
 @click.argument("model")
 @click.argument("checkpoint")
 @out("Where the model goes: a folder, a .safetensors or a .pth file.")

@@ -11,30 +11,11 @@ from typing import Any
 import click
 
 from torchgraft import __version__
+from torchgraft.cli.contents import COMMANDS, SECTIONS, near_command
 from torchgraft.cli.failures import EXIT_CODES, describe
 from torchgraft.cli.output import Output
 
 __all__ = ["commands"]
-
-_COMMANDS = (
-    "inspect",
-    "diff",
-    "convert",
-    "plan",
-    "graft",
-    "restore",
-    "check",
-    "adapt",
-    "finetune",
-    "evaluate",
-    "predict",
-    "export",
-    "zoo",
-    "fetch",
-    "cache",
-    "demo",
-)
-"""Each is a module of this package that holds a click command of the same name."""
 
 
 class CommandGroup(click.Group):
@@ -42,15 +23,34 @@ class CommandGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
         """All names, in order."""
-        return list(_COMMANDS)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """Import a command."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in COMMANDS:
             return None
         command = getattr(import_module(f"torchgraft.cli.{cmd_name}"), cmd_name)
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, but a wrong name brings the one that was probably meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = near_command(args[0])
+            if near is None:
+                raise
+            raise click.UsageError(f"No such command '{args[0]}'. Did you mean '{near}'?", ctx) from error
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """The commands under their headings, none of them imported."""
+        widest = max(map(len, COMMANDS))
+        for heading, lines in SECTIONS.items():
+            with formatter.section(heading):
+                formatter.write_dl([(name.ljust(widest), line) for name, line in lines.items()])
 
     def main(
         self,
@@ -69,7 +69,7 @@ class CommandGroup(click.Group):
         except click.Abort:
             code = 130  # as a shell reports an interrupt
         except Exception as error:
-            if "--traceback" in arguments or os.environ.get("TORCHGRAFT_TRACEBACK", "") not in ("", "0"):
+            if "--debug" in arguments or os.environ.get("TORCHGRAFT_DEBUG", "") not in ("", "0"):
                 raise
             failure = describe(error)
             Output(json="--json" in arguments).fail(failure)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["inspect"]
 
 
-@click.command(short_help="What is in a checkpoint: format, parts, tensors.")
+@click.command()
 @click.argument("file")
 @select
 @everything

@@ -36,14 +36,14 @@ _MOST_BYTES = 32 << 20
 
 
 def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """`--json`, `--quiet`, `--traceback`; the command gets an `Output` as its argument `output`."""
+    """`--json`, `--quiet`, `--debug`; the command gets an `Output` as its argument `output`."""
 
     @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, errors too.")
     @click.option("-q", "--quiet", is_flag=True, help="No progress, no remarks: only the result.")
-    @click.option("--traceback", is_flag=True, help="Show Python's traceback when something fails.")
+    @click.option("--debug", is_flag=True, help="Show Python's traceback when something fails.")
     @wraps(command)
-    def with_output(*args: Any, as_json: bool, quiet: bool, traceback: bool, **options: Any) -> Any:  # noqa: ARG001
-        # --traceback is read from the arguments by the group, since errors come also from parsing them
+    def with_output(*args: Any, as_json: bool, quiet: bool, debug: bool, **options: Any) -> Any:  # noqa: ARG001
+        # --debug is read from the arguments by the group, since errors come also from parsing them
         output = Output(json=as_json, quiet=quiet or as_json)
         with output.hearing("torchgraft"):
             return command(*args, output=output, **options)

@@ -1,4 +1,7 @@
-"""The one place that writes: results on stdout for people or as one JSON document, remarks on stderr."""
+"""The one place that writes: results on stdout for people or as one JSON document, remarks on stderr.
+
+rich is imported when something is written: `--help` doesn't need it.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import IO
+from functools import cached_property
+from typing import IO, TYPE_CHECKING
 
-from rich.console import Console, RenderableType
-from rich.text import Text
-
-from torchgraft.cli.failures import Failure
 from torchgraft.cli.json_text import json_text
 from torchgraft.report.safe_text import clean
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
+    from torchgraft.cli.failures import Failure
 
 __all__ = ["Output"]
 
@@ -33,8 +38,15 @@ class Output:
         self.json = json
         self.quiet = quiet
         self._stdout = sys.stdout
-        self._results = _console(sys.stdout)
-        self._remarks = _console(sys.stderr)
+        self._stderr = sys.stderr
+
+    @cached_property
+    def _results(self) -> Console:
+        return _console(self._stdout)
+
+    @cached_property
+    def _remarks(self) -> Console:
+        return _console(self._stderr)
 
     @property
     def lively(self) -> bool:
@@ -63,6 +75,8 @@ class Output:
 
     def line(self, text: str) -> None:
         """A result of one line that stays whole however long it is, such as a path; nothing with `--json`."""
+        from rich.text import Text
+
         if not self.json:
             self._results.print(Text(text), soft_wrap=True)
 
@@ -73,6 +87,8 @@ class Output:
 
     def remark(self, text: RenderableType) -> None:
         """Something to read while a command works. Strings are shown as they are, without markup."""
+        from rich.text import Text
+
         if not self.quiet:
             if isinstance(text, str):
                 self._remarks.print(Text(text), soft_wrap=True)  # one line a remark, however narrow it is
@@ -95,6 +111,8 @@ class Output:
             self._stdout.write(json_text(failure.to_json()))
             self._stdout.flush()
             return
+        from rich.text import Text
+
         first, *rest = _lines(failure.message)
         self._remarks.print(Text.assemble((f"✗ {failure.type}", "bold red"), f"  {first}"))
         for line in rest:
@@ -119,6 +137,8 @@ def _lines(text: str) -> list[str]:
 
 
 def _console(stream: IO[str]) -> Console:
+    from rich.console import Console
+
     reconfigure = getattr(stream, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="replace")  # a "?" where a terminal lacks a character, not a crash

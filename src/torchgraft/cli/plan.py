@@ -13,7 +13,7 @@ from torchgraft.cli.output import Output
 __all__ = ["plan"]
 
 
-@click.command(short_help="What would happen to every tensor, and why.")
+@click.command()
 @click.argument("model")
 @click.argument("checkpoint")
 @matching_options

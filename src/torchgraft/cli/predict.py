@@ -12,7 +12,7 @@ from torchgraft.cli.output import Output
 __all__ = ["predict"]
 
 
-@click.command(short_help="What a model sees in some images.")
+@click.command()
 @click.argument("model")
 @click.argument("images", nargs=-1, required=True)
 @click.option("--top", type=click.IntRange(1), default=3, show_default=True, help="Guesses an image.")

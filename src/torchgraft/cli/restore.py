@@ -13,7 +13,7 @@ from torchgraft.cli.output import Output
 __all__ = ["restore"]
 
 
-@click.command(short_help="Weights back in the names of the checkpoint they came from.")
+@click.command()
 @click.argument("plan", type=click.Path(path_type=Path))
 @click.argument("weights")
 @out("Where the weights go: a .safetensors or a .pth file.")

@@ -10,7 +10,7 @@ from torchgraft.cli.output import Output
 __all__ = ["zoo"]
 
 
-@click.command(short_help="Models by name: list them, show one.")
+@click.command()
 @click.argument("action", type=click.Choice(["list", "show"]))
 @click.argument("name", required=False)
 @click.option("--published", is_flag=True, help="list: only models with published weights.")

@@ -1,0 +1,5 @@
+"""`python -m torchgraft`."""
+
+from torchgraft.cli import main
+
+main()
