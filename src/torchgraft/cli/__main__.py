@@ -1,5 +1,0 @@
-"""`python -m torchgraft.cli`."""
-
-from torchgraft.cli import main
-
-main()
