@@ -155,7 +155,8 @@ class RelativePositions:
 
         if like.ndim == 3:
             return maps[0]
-        return torch.cat([maps[0].flatten(1).t(), like[old.entries - old.extra :]])
+        rows = maps[0].flatten(1).t()
+        return torch.cat([rows, like[old.entries - old.extra :]]) if old.extra else rows.contiguous()
 
 
 def _source_window(shape: Shape, target: Window) -> Window | None:
