@@ -63,10 +63,8 @@ def main() -> None:
         ways |= {name: process(["-m", "torchgraft", *words], folder) for name, words in COMMANDS.items()}
         found = medians(ways, rounds=options.rounds, clock=processor_time)
     python, pytorch = found["python -c pass"], found["import torch"]
-    print(
-        f"torchgraft {torchgraft.__version__}, torch {torch.__version__}, Python {platform.python_version()}"
-    )
-    print("\n| | ms of processor time | × python -c pass | × import torch |\n|---|---|---|---|")
+    print(f"torch {torch.__version__}, Python {platform.python_version()}")
+    print("\n| | ms of processor time | of `python -c pass` | of `import torch` |\n|---|---|---|---|")
     for name, times in found.items():
         shown = f"{1000 * statistics.median(times):.0f}"
         print(f"| `{name}` | {shown} | {spread(times, python)} | {spread(times, pytorch)} |")

@@ -156,7 +156,7 @@ class RelativePositions:
         if like.ndim == 3:
             return maps[0]
         rows = maps[0].flatten(1).t()
-        return torch.cat([rows, like[old.entries - old.extra :]]) if old.extra else rows.contiguous()
+        return torch.cat([rows, like[old.entries - old.extra :]]) if old.extra else rows
 
 
 def _source_window(shape: Shape, target: Window) -> Window | None:
