@@ -181,7 +181,7 @@ def test_damaged_parts_are_refused(damage, what):
 def test_all_parts_are_announced_before_they_are_read(monkeypatch):
     source = tg.checkpoint.Checkpoint.from_state_dict(Split().state_dict())
     asked: list[str] = []
-    monkeypatch.setattr(type(source), "prefetch", lambda _, keys: (asked.extend(keys), nullcontext())[1])
+    monkeypatch.setattr(type(source), "prefetch", lambda _, keys, __: (asked.extend(keys), nullcontext())[1])
     tg.plan(Fused(), source, example=IDS).apply()
     assert set(asked) == set(source)
 

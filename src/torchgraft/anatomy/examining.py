@@ -18,6 +18,7 @@ from torchgraft.anatomy.placeholders import gives_features, placeholder_in
 from torchgraft.anatomy.sites import Anatomy, Site, named_sites, site_at
 from torchgraft.anatomy.tracing import Trace, run
 from torchgraft.anatomy.training_heads import training_heads
+from torchgraft.anatomy.unsharded import unsharded
 from torchgraft.errors import AnatomyError
 
 __all__ = ["Examined", "examine", "observe"]
@@ -52,7 +53,7 @@ def examine(
     heads = with_blocks(model, named_sites(model, head, "head")) if head is not None else None
     if stems is not None and heads is not None:
         return Anatomy(stems, heads)
-    seen = observe(model, example).anatomy
+    seen = observe(unsharded(model), example).anatomy
     return Anatomy(
         seen.stems if stems is None else stems,
         seen.heads if heads is None else heads,

@@ -37,8 +37,12 @@ def on_meta(value: object) -> Any:
     return value
 
 
+_PLACES = {functional.batch_norm: 3, functional.layer_norm: 2}
+"""Where these take their weight; the bias comes after it."""
+
+
 class QuickNorms(TorchFunctionMode):
-    """Batch norms by a product and a sum: same shapes, same graph.
+    """Norms over a batch or a layer by a product and a sum: same shapes, same graph.
 
     PyTorch takes one without values apart into dozens of steps, which takes longer than computing it.
     """
@@ -47,11 +51,14 @@ class QuickNorms(TorchFunctionMode):
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
-        if func is not functional.batch_norm or not args:
+        place = _PLACES.get(func)
+        if place is None or not args:
             return func(*args, **given)
         values = args[0]
-        for place, name, combine in ((3, "weight", torch.mul), (4, "bias", torch.add)):
-            factor = args[place] if len(args) > place else given.get(name)
+        for at, name, combine in ((place, "weight", torch.mul), (place + 1, "bias", torch.add)):
+            factor = args[at] if len(args) > at else given.get(name)
             if factor is not None:
-                values = combine(values, factor.view(-1, *[1] * (values.ndim - 2)))
+                each_channel = func is functional.batch_norm
+                shape = (-1, *[1] * (values.ndim - 2)) if each_channel else factor.shape
+                values = combine(values, factor.view(shape))
         return values if values is not args[0] else values.clone()

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from copy import copy
 from dataclasses import replace
 from functools import cache
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from torchgraft.checkpoint.rest import plain
 from torchgraft.errors import CheckpointError
 from torchgraft.formats.container import Container
 from torchgraft.storage.prefetching import prefetched
-from torchgraft.tensors import Index, TensorRef
+from torchgraft.tensors import Index, Span, TensorRef
 
 if TYPE_CHECKING:
     import torch
@@ -140,16 +141,20 @@ class Checkpoint(Mapping[str, TensorRef]):
             self._container.forget()
 
     @contextmanager
-    def prefetch(self, keys: Iterable[str]) -> Iterator[None]:
+    def prefetch(self, keys: Iterable[str], parts: Iterable[Span] = ()) -> Iterator[None]:
         """Within the block, the bytes of these tensors of a remote file are at hand.
 
         They come in few requests, several at once, and are let go when the block and what was read in it
         is. Tensors on this machine take no notice.
 
+        Args:
+            keys: Tensors that are wanted whole.
+            parts: Further bytes, of tensors of which only parts are.
+
         Raises:
             FetchError: They can't be had.
         """
-        with prefetched(span for key in keys for span in self[key].spans()):
+        with prefetched(chain((span for key in keys for span in self[key].spans()), parts)):
             yield
 
     def state_dict(self) -> dict[str, torch.Tensor]:

@@ -15,9 +15,11 @@ from torchgraft.errors import AdaptError, CheckpointError, ModelError
 from torchgraft.matching import Part
 from torchgraft.planning.checking import check_checkpoint, check_device, check_gate, check_model, check_places
 from torchgraft.planning.entries import TargetEntry
+from torchgraft.planning.local_reading import LocalRead
 from torchgraft.planning.own_memory import OwnMemory
 from torchgraft.planning.plans import Plan
 from torchgraft.planning.quantised import as_planned
+from torchgraft.planning.sharded import Shard, shards_of
 from torchgraft.planning.targets import Target, still_targets, targets_of, tensors_of
 
 __all__ = ["Binding", "GraftReport", "apply_plan"]
@@ -58,6 +60,9 @@ def apply_plan(
     is held: of a model on the meta device no second copy exists, in whatever dtype the file has it. What lies
     in the file as the model wants it is not copied at all, but mapped, or `for_training` read in one go.
 
+    Of a tensor that is spread over processes (a `DTensor`) each reads and holds its own part. None waits for
+    another, so that one that fails leaves the others to fail or succeed by themselves.
+
     Raises:
         CoverageError: Tensors that nobody declared as new would stay untrained.
         CheckpointError: A tensor can't be read, or is not what the plan was made for.
@@ -79,34 +84,49 @@ def apply_plan(
     check_model(plan, targets)
     checkpoint = as_planned(plan.sources, plan.binding.checkpoint)
     check_checkpoint(plan, checkpoint, targets)
-    check_places(plan, model, targets)
-    written = {_memory(target.tensor) for target in targets.values()} - {None}
+    shards = shards_of(targets)
+    places = {key: shards[key].local if key in shards else target.tensor for key, target in targets.items()}
+    check_places(plan, model, targets, places)
+    if device is None and shards:
+        device = next(iter(shards.values())).device
+    written = {_memory(place) for place in places.values()} - {None}
     filled = [
         entry for entry in plan.targets if entry.status != "fresh" and targets[entry.name].tied_to is None
     ]
+    reads = {
+        entry.name: LocalRead.of(entry, box)
+        for entry in filled
+        if entry.name in shards and (box := shards[entry.name].box) is not None
+    }
+    whole = [entry for entry in filled if entry.name not in shards]
+    parts = [span for read in reads.values() for span in read.spans(checkpoint)]
     with torch.no_grad(), OwnMemory(for_training=for_training) as own:
-        with checkpoint.prefetch([key for entry in filled for key in entry.sources]):
+        with checkpoint.prefetch([key for entry in whole for key in entry.sources], parts):
             made: dict[int, torch.Tensor] = {}
             staged: list[tuple[torch.Tensor, torch.Tensor]] = []
             plainly = checkpoint.path is not None  # weights in memory may be a file's and trained since
             computed = {entry.name for entry in plan.sources if entry.scaling is not None}
             for entry in filled:
-                target = targets[entry.name]
+                target, place = targets[entry.name], places[entry.name]
                 in_pieces = entry.source in computed and not (entry.ops or entry.joined)
-                if in_pieces:
-                    value = _in_pieces(entry, checkpoint, target.tensor, device)
+                if entry.name in shards:
+                    value = _part(entry, checkpoint, place, written, reads.get(entry.name), device, in_pieces)
+                elif in_pieces:
+                    value = _in_pieces(entry, checkpoint, place, device)
                 else:
-                    value = _stage(entry, checkpoint, target.tensor, written)
-                if not target.tensor.is_meta:
-                    staged.append((target.tensor, value))
-                elif not (plainly and own.keeps(entry.name, value, target.tensor.dtype, device)):
-                    made[id(target.tensor)] = _materialise(target, value, device, copy=not in_pieces)
+                    value = _stage(entry, checkpoint, place, written)
+                if not place.is_meta:
+                    staged.append((place, value))
+                elif not (plainly and own.keeps(entry.name, value, place.dtype, device)):
+                    owned = value.to(device or value.device, place.dtype, copy=not in_pieces).contiguous()
+                    made[id(target.tensor)] = _held(target, owned, shards.get(entry.name))
                 del value
             own.fill()
         for entry in filled:
             if entry.name in own:
                 target = targets[entry.name]
-                made[id(target.tensor)] = _held(target, own.tensor(entry.name))
+                kept = own.tensor(entry.name)
+                made[id(target.tensor)] = _held(target, kept, shards.get(entry.name))
         for tensor, value in staged:
             tensor.copy_(value)
         if made:
@@ -126,6 +146,26 @@ def _stage(
         value = _taken(entry.source, entry.ops, checkpoint, current)
     _check_shape(entry, tuple(value.shape), current)
     # weights of the model itself, under other names: one would be overwritten before it is read
+    return value.clone() if _memory(value) in written else value
+
+
+def _part(
+    entry: TargetEntry,
+    checkpoint: Checkpoint,
+    place: torch.Tensor,
+    written: set[object],
+    read: LocalRead | None,
+    device: torch.device | str | None,
+    in_pieces: bool,
+) -> torch.Tensor:
+    """What this process holds of a tensor; of an empty part nothing is read."""
+    if read is None:
+        return torch.empty(place.shape, dtype=place.dtype, device=device)
+    if in_pieces:
+        value = read.in_pieces(checkpoint, place.dtype, device, _PIECE)
+    else:
+        value = read.value(checkpoint, place)
+    _check_shape(entry, tuple(value.shape), place)
     return value.clone() if _memory(value) in written else value
 
 
@@ -188,16 +228,11 @@ def _memory(tensor: torch.Tensor) -> object:
     return (tensor.device, place) if place else None
 
 
-def _materialise(
-    target: Target, value: torch.Tensor, device: torch.device | str | None, *, copy: bool
-) -> torch.Tensor:
-    return _held(target, value.to(device or value.device, target.tensor.dtype, copy=copy).contiguous())
-
-
-def _held(target: Target, owned: torch.Tensor) -> torch.Tensor:
+def _held(target: Target, owned: torch.Tensor, shard: Shard | None) -> torch.Tensor:
+    tensor = owned if shard is None else shard.with_part(owned)
     if target.is_buffer:
-        return owned
-    return nn.Parameter(owned, requires_grad=target.tensor.requires_grad)
+        return tensor
+    return nn.Parameter(tensor, requires_grad=target.tensor.requires_grad)
 
 
 def _replace(model: nn.Module, made: Mapping[int, torch.Tensor]) -> None:

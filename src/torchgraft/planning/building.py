@@ -14,6 +14,7 @@ from torchgraft.adapting import Block
 from torchgraft.anatomy.flow import parameter_flow
 from torchgraft.anatomy.mode_rules import ModeRules
 from torchgraft.anatomy.patches import patch_orders
+from torchgraft.anatomy.unsharded import class_name, unsharded
 from torchgraft.anatomy.vocabulary_tables import token_map
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.matching import Flow, Matching
@@ -27,6 +28,7 @@ from torchgraft.planning.labelling import Labelling
 from torchgraft.planning.plans import Plan
 from torchgraft.planning.quantised import Reading
 from torchgraft.planning.roles import Roles
+from torchgraft.planning.sharded import refuse_shards
 from torchgraft.planning.targets import targets_of
 from torchgraft.planning.vocabularies import check_tables, vocabulary_doubts
 from torchgraft.tensors import Named
@@ -119,7 +121,7 @@ def plan(
         fused=fused,
         layers=layers,
         repeated=(_repeated(source), {key for key, target in targets.items() if target.tied_to}),
-        flow_of=lambda: _flow(model, example),
+        flow_of=lambda: _flow(unsharded(model), example),
     )
     roles = Roles(model, stem=stem, head=head, example=example)
     labelling = Labelling.of(model, source, source_labels, labels, class_map)
@@ -135,7 +137,7 @@ def plan(
     entries = decider.decide(matching)
     check_tables(decider.tokens, roles)
     return Plan(
-        model=type(model).__name__,
+        model=class_name(model),
         checkpoint=_describe(source),
         match=matching.how,
         targets=reading.targets(entries),
@@ -205,6 +207,7 @@ def as_checkpoint(weights: Weights) -> Checkpoint:
         weights = weights.state_dict()
     if isinstance(weights, Mapping):
         tensors = {key: value for key, value in weights.items() if isinstance(value, torch.Tensor)}
+        refuse_shards(tensors)
         return Checkpoint.from_state_dict(tensors)
     return checkpoints.open(weights)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from torchgraft.anatomy.unsharded import is_sharded
 from torchgraft.checkpoint import Checkpoint
 from torchgraft.errors import CheckpointError, CoverageError, ModelError
 from torchgraft.planning.plans import Plan
@@ -98,8 +99,16 @@ def check_device(device: torch.device | str | None) -> None:
         raise ModelError(f"can't be put on device {str(device)!r}: {str(error)[:200]}") from error
 
 
-def check_places(plan: Plan, model: nn.Module, targets: Mapping[str, Target]) -> None:
+def check_places(
+    plan: Plan, model: nn.Module, targets: Mapping[str, Target], parts: Mapping[str, torch.Tensor]
+) -> None:
     """Refuse tensors that can't be written to, or that would be left without values.
+
+    Args:
+        plan: What is to be done.
+        model: The model.
+        targets: Its tensors.
+        parts: What this process holds of those that are spread over several.
 
     Raises:
         ModelError: It names the tensor.
@@ -109,10 +118,10 @@ def check_places(plan: Plan, model: nn.Module, targets: Mapping[str, Target]) ->
         if target.tied_to is not None:
             continue
         if entry.status != "fresh" and not target.tensor.is_meta:
-            _check_writable(entry.name, target.tensor)
+            _check_writable(entry.name, parts.get(entry.name, target.tensor))
         if target.tensor.is_meta and (entry.status == "fresh" or any(op.needs_base for op in entry.ops)):
             kept = "would stay fresh" if entry.status == "fresh" else "would stay fresh in part"
-            raise _without_values(entry.name, kept)
+            raise _without_values(entry.name, kept, sharded=is_sharded(target.tensor))
     filled = {id(target.tensor) for target in targets.values()}
     for module in model.modules():
         for attribute, tensor in tensors_of(module):
@@ -141,11 +150,13 @@ def _check_writable(name: str, tensor: torch.Tensor) -> None:
         )
 
 
-def _without_values(name: str, why: str) -> ModelError:
+def _without_values(name: str, why: str, *, sharded: bool = False) -> ModelError:
     return ModelError(
         f"{why}, but is on the meta device, where it has no values to keep",
         where=name,
-        hint="build the model off the meta device, or use torchgraft.create_model",
+        hint="give its module values first: module.to_empty(device=…), module.reset_parameters()"
+        if sharded
+        else "build the model off the meta device, or use torchgraft.create_model",
     )
 
 

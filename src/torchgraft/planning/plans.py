@@ -123,10 +123,14 @@ class Plan:
     def apply(self, *, device: torch.device | str | None = None, for_training: bool = False) -> GraftReport:
         """Write the weights into the model, all or nothing.
 
+        Of a tensor that is spread over processes (`fully_shard`, tensor parallelism: a `DTensor`) each
+        process reads and holds its own part. None waits for the others.
+
         Args:
             device: Where the tensors of a model on the meta device are made, each straight from the file in
                 the dtype that it has there (`model.to(torch.bfloat16)` costs nothing on the meta device).
-                By default where the weights are. A tensor that has a device keeps it.
+                By default where the weights are, or a spread model's processes compute. A tensor that has a
+                device keeps it.
             for_training: Say so if all of a model on the meta device will be written to: the file is read
                 into its memory in one go. Else it is mapped, which takes next to no time: a part is read when
                 it is touched and copied when it is written to, and the file never changes. While the model is

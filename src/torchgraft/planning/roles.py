@@ -14,6 +14,7 @@ from torchgraft.adapting.places import Window
 from torchgraft.anatomy import Anatomy, Site, examine
 from torchgraft.anatomy.patches import patch_orders
 from torchgraft.anatomy.positions import PositionTable, position_tables
+from torchgraft.anatomy.unsharded import unsharded
 from torchgraft.anatomy.vocabulary_tables import beside_tables, vocabulary_tables
 from torchgraft.errors import AnatomyError
 
@@ -33,7 +34,7 @@ class Roles:
         head: str | Sequence[str] | None,
         example: object,
     ) -> None:
-        self._model = model
+        self._given = model
         self._stem = stem
         self._head = head
         self._example = example
@@ -43,6 +44,10 @@ class Roles:
     def known(self) -> bool:
         """Whether anybody has asked, so that further questions cost nothing."""
         return "_anatomy" in self.__dict__
+
+    @cached_property
+    def _model(self) -> nn.Module:
+        return unsharded(self._given)
 
     def of(self, key: str) -> Role:
         """The role of the tensor with this key in the model's state dict."""

@@ -16,6 +16,7 @@ from torchgraft.anatomy.configs import labels_in_config
 from torchgraft.anatomy.detection import check_background
 from torchgraft.anatomy.mode_rules import ModeRules, plain
 from torchgraft.anatomy.sites import Site
+from torchgraft.anatomy.unsharded import check_whole
 from torchgraft.errors import AdaptError
 from torchgraft.labels import Labels, read_labels
 from torchgraft.model_info import attach_info, info_of
@@ -111,6 +112,7 @@ def adapt(
         AnatomyError: Stem or head can't be told.
         AdaptError: They can't be changed as wanted.
     """
+    check_whole(model)
     with unchanged_on_error(model):
         if image_size is not None:
             example = resize_images(model, image_size, modes, example)
