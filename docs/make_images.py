@@ -21,6 +21,7 @@ from pathlib import Path
 import timm
 import torch
 import torchvision
+from make_page_images import make_page_images
 from PIL import Image
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
@@ -71,6 +72,7 @@ def main() -> None:
         photograph("report", report, chromium)
     else:
         print("no report or no Chromium: images/report.png stays as it is", file=sys.stderr)
+    make_page_images()
 
 
 def refused(plan: tg.Plan) -> list[RenderableType]:

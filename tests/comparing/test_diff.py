@@ -104,6 +104,32 @@ def test_bits_that_are_no_values() -> None:
     assert one(quiet, quiet.clone()).differences == ()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("rows", [1, 500])
+def test_how_far_a_tensor_moved(dtype: torch.dtype, rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pieces, of which some are the same; numpy is asked, with what is not finite left out."""
+    monkeypatch.setattr(values, "_PIECE", 1 << 12)
+    torch.manual_seed(0)
+    a = torch.randn(rows, 300, dtype=torch.float64).to(dtype)
+    b = a.clone()
+    b[-1] += 0.5
+    a[0, :3], b[0, 1:4] = NAN, INF
+    found = one(a, b).values
+    x, y = (t.to(torch.complex128 if dtype.is_complex else torch.float64).numpy() for t in (a, b))
+    finite = np.isfinite(x) & np.isfinite(y)
+    assert found is not None
+    assert found.distance == pytest.approx(np.linalg.norm((x - y)[finite]), rel=1e-12)
+    assert found.norm == pytest.approx(np.linalg.norm(x[finite]), rel=1e-12)
+    assert found.moved == found.distance / found.norm
+
+
+def test_moving_away_from_nothing_is_infinitely_far() -> None:
+    moved = one(torch.zeros(3), torch.ones(3)).values
+    assert moved is not None
+    assert moved.moved == INF
+    assert ValueDiff(True, 0, 0, 0.0, 0.0).moved == 0.0
+
+
 LARGE = 2**62
 OTHERS = {
     "bool": (torch.tensor([True, False]), torch.tensor([True, True]), 1, 1.0),
@@ -226,7 +252,15 @@ def test_as_json() -> None:
         "shapes": [[2], [2]],
         "dtypes": ["float32", "float32"],
         "layouts": ["", ""],
-        "values": {"identical": False, "differing": 1, "only_nan": 0, "max_abs": "inf", "max_rel": "inf"},
+        "values": {
+            "identical": False,
+            "differing": 1,
+            "only_nan": 0,
+            "max_abs": "inf",
+            "max_rel": "inf",
+            "distance": 0.0,
+            "norm": 1.0,
+        },
     }
     assert data["tensors"][1]["shapes"] == [[1], None]
 

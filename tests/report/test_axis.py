@@ -32,7 +32,7 @@ def test_ticks_read_as_what_they_are(values):
     axis = Axis(values)
     texts = [axis.tick_text(tick) for tick in axis.ticks]
     assert len(set(texts)) == len(texts)
-    assert [float(text) for text in texts] == pytest.approx(axis.ticks, abs=axis.step / 4)
+    assert [float(text.replace(",", "")) for text in texts] == pytest.approx(axis.ticks, abs=axis.step / 4)
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,10 @@
 
 import base64
 import dataclasses
+import hashlib
 import io
 import itertools
+import json
 import math
 import re
 from html.parser import HTMLParser
@@ -30,7 +32,7 @@ from torchgraft.report.page import (
     write_html,
 )
 
-VOID = {"meta", "img", "br"}
+VOID = {"meta", "img", "br", "input"}
 
 
 class Reader(HTMLParser):
@@ -41,6 +43,7 @@ class Reader(HTMLParser):
         self.open: list[str] = []
         self.tags: list[tuple[str, dict[str, str]]] = []
         self.text: list[str] = []
+        self.data: list[dict] = []
         self.feed(html)
         self.close()
         assert not self.open, f"never closed: {self.open}"
@@ -58,7 +61,10 @@ class Reader(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.text.append(data)
+        if "script" not in self.open and "style" not in self.open:
+            self.text.append(data)
+        elif self.open[-1] == "script" and self.tags[-1][1].get("type") == "application/json":
+            self.data.append(json.loads(data))
 
     def all(self, tag: str) -> list[dict[str, str]]:
         return [attributes for name, attributes in self.tags if name == tag]
@@ -94,38 +100,65 @@ def page(plan, refused) -> Page:
     )
 
 
+def policy_of(reader: Reader) -> str:
+    return next(a["content"] for a in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+
+
+def names_of(data) -> list[str]:
+    """What the page's script makes of the names in an explorer's data."""
+    names, before = [], ""
+    for shared, rest in zip(data["names"][::2], data["names"][1::2], strict=True):
+        before = before[:shared] + rest
+        names.append(before)
+    return names
+
+
 def test_is_well_formed_and_says_everything(page, plan):
     reader = Reader(render_html(page))
     text = " ".join(" ".join(reader.text).split())
-    for entry in plan.targets:
-        assert entry.name in text
-        assert entry.why in text
+    first, closed = (data for data in reader.data if "names" in data)
+    unused = [entry.name for entry in plan.sources if entry.status == "unused"]
+    assert names_of(first) == [*(entry.name for entry in plan.targets), *unused]
+    evidence = next(column for column in first["columns"] if column["title"] == "evidence")
+    shown = [evidence["pool"][at] for at in evidence["at"]]
+    assert shown[: len(plan.targets)] == [entry.why for entry in plan.targets]
+    assert [len(view["at"]) for view in closed["views"]] == [len(names_of(closed))]
     assert "A title A subtitle" in text
     assert "18 of 20" in text
     assert "input channels 3→1, sum" in text
-    assert "2 unused tensors of the checkpoint" in text
-    assert "classifier.weight" in text
+    assert "classifier.{weight, bias} ×2" in text
     assert "The gate is closed" in text
+    assert "--allow-fresh head" in text
     assert "82.0 ± 2.0 %" in text  # mean and spread of 80, 82 and 84
     assert "83.3 %" in text  # 5 of 6
     assert "1 of 2 right." in text
-    cells = [a for a in reader.all("i") if "title" in a]
-    assert len(cells) == 2 * len(plan.targets)
 
 
-def test_loads_nothing_and_runs_nothing(page):
+def test_loads_nothing_and_runs_nothing_but_its_own(page):
     html = render_html(page)
     reader = Reader(html)
-    assert not reader.all("script")
     assert not reader.all("link")
-    assert not re.search(r"url\(|@import|https?://|\bon\w+=", html)
+    assert not re.search(r"url\(|@import|innerHTML|insertAdjacentHTML|document\.write|\beval\b", html)
+    assert set(re.findall(r"https?://[^\"]*", html)) == {"http://www.w3.org/2000/svg"}  # a name, no address
     for _, attributes in reader.tags:
         assert attributes.get("src", "data:").startswith("data:")
         assert attributes.get("href", "#").startswith("#")
-    policy = next(
-        a["content"] for a in reader.all("meta") if a.get("http-equiv") == "Content-Security-Policy"
-    )
-    assert "default-src 'none'" in policy
+        assert not [name for name in attributes if name.startswith("on") or name == "style"]
+    policy = policy_of(reader)
+    hashes = [
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in re.findall(r"<(?:style|script)>(.*?)</(?:style|script)>", html, re.DOTALL)
+    ]
+    assert len(hashes) == 2
+    assert policy.split("; ") == [
+        "default-src 'none'",
+        f"script-src {hashes[1]}",
+        f"style-src {hashes[0]}",
+        "img-src data:",
+        "base-uri 'none'",
+        "form-action 'none'",
+    ]
+    assert "connect-src 'self'" in policy_of(Reader(render_html(page, live=True))).split("; ")
 
 
 def test_is_accessible(page):
@@ -161,7 +194,7 @@ def test_hostile_names_are_text(hostile):
     )
     html = render_html(page)
     reader = Reader(html)
-    assert not reader.all("script")
+    assert [a.get("type") for a in reader.all("script")] == ["application/json"] * len(reader.data) + [None]
     assert {attributes["src"][:5] for attributes in reader.all("img")} == {"data:"}
     assert not any(name.startswith("on") for _, attributes in reader.tags for name in attributes)
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", html)

@@ -8,7 +8,15 @@ from rich.console import Console
 from sklearn.metrics import accuracy_score, confusion_matrix
 
 from torchgraft.report.confusions import Confusions
-from torchgraft.report.terminal import Guesses, evaluation_view, history_view, predictions_view
+from torchgraft.report.terminal import (
+    Guesses,
+    evaluation_view,
+    history_view,
+    mistakes_view,
+    numbers_view,
+    parts_view,
+    predictions_view,
+)
 
 
 def seen(renderable: object, width: int = 80) -> str:
@@ -106,3 +114,44 @@ def test_a_folder_that_all_images_share_is_not_repeated() -> None:
     assert "b/cat.jpg" in shown
     assert "data" not in shown
     assert "img/cat.jpg" in seen(predictions_view([Guesses("img/cat.jpg", (("tabby", 0.9),))]))
+
+
+def test_the_classes_one_by_one() -> None:
+    parts = [
+        {"name": "cat", "precision": 0.51234, "support": 1200},
+        {"name": "dog", "precision": None, "support": 0},
+    ]
+    assert (
+        seen(parts_view(parts))
+        == """\
+  class  precision  support
+  cat       0.5123    1,200
+  dog            –        0"""
+    )
+
+
+def test_of_many_classes_the_lowest() -> None:
+    shown = seen(parts_view([{"name": f"c{i}", "iou": 1 - i / 100 if i else None} for i in range(60)]))
+    lines = shown.splitlines()
+    assert lines[0].startswith("  lowest 40 of 60")
+    assert [line.split()[0] for line in lines[1:]] == [f"c{i}" for i in range(59, 19, -1)]
+
+
+def test_mistakes() -> None:
+    one = {"name": "a/1.jpg", "truth": "cat", "guess": "dog", "probability": 0.9, "loss": 2.30259}
+    shown = seen(mistakes_view([one, {**one, "name": "\x1b[31m", "probability": None}]))
+    assert "  a/1.jpg        cat   dog          90.0 %  2.303" in shown
+    assert "\\x1b[31m" in shown
+
+
+def test_numbers_and_shares() -> None:
+    rows = [("/d/a.png", {"far": 1234.5678, "near": -0.5}), ("/d/b.png", {"far": 2.0, "near": 7.0})]
+    assert (
+        seen(numbers_view(rows))
+        == """\
+image   far  near
+a.png  1235  -0.5
+b.png     2     7"""
+    )
+    shown = seen(numbers_view([("x", {"ground": 0.2, "sky": 0.8})], shares=True))
+    assert shown.splitlines() == ["image     sky  ground", "x      80.0 %  20.0 %"]

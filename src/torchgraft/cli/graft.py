@@ -41,6 +41,7 @@ def graft(
     from torchgraft.report.terminal import plan_view
 
     planned = make_plan(model, checkpoint, seed=seed, **options)
+    planned.write_page(output)
     if planned.plan.undeclared and not output.json:
         output.remark(plan_view(planned.plan, all=everything))
         return 5

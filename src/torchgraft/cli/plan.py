@@ -44,6 +44,7 @@ def plan(
     torchgraft plan torchvision/resnet18 resnet18.pth --in-channels 4 --num-classes 21
     torchgraft plan my_net:build old.pth --rename teacher.= --allow-fresh head
     torchgraft plan my_net:build old.pth --save plan.json --python convert.py
+    torchgraft plan my_net:build old.pth --html plan.html
     """
     from torchgraft.cli.planned import make_plan
     from torchgraft.report.terminal import plan_view
@@ -55,4 +56,5 @@ def plan(
     if python is not None:
         write_text_atomic(python, planned.plan.python())
     output.result(plan_view(planned.plan, all=everything), planned.data)
+    planned.write_page(output)
     return 5 if planned.plan.undeclared else 0

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torchgraft.cli.models import bare_model
-from torchgraft.report.quantities import percent
+from torchgraft.cli.output import Output
+from torchgraft.cli.pages import written
 from torchgraft.report.statuses import gate_advice
 
 if TYPE_CHECKING:
@@ -21,10 +22,18 @@ __all__ = ["Planned", "make_plan"]
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan and the model it is for."""
+    """A plan, the model it is for, and where its page is wanted."""
 
     model: nn.Module
     plan: Plan
+    html: Path | None = None
+
+    def write_page(self, output: Output) -> None:
+        """Write the page, if one is wanted."""
+        if self.html is not None:
+            from torchgraft.report.writing import page_of
+
+            written(page_of(self.plan), self.html, output)
 
     def data(self) -> Mapping[str, object]:
         """What `--json` prints."""
@@ -37,6 +46,7 @@ class Planned:
                 "advice": advice,
                 "undeclared": [entry.name for entry in self.plan.undeclared],
             },
+            **({} if self.html is None else {"report": str(self.html)}),
         }
 
 
@@ -71,20 +81,4 @@ def make_plan(
     plan = tg.plan(
         built, opened, in_mode=mode, labels=named, source_labels=source_names, class_map=class_map, **options
     )
-    if html is not None:
-        _write_page(plan, html)
-    return Planned(built, plan)
-
-
-def _write_page(plan: Plan, path: Path) -> None:
-    from torchgraft.report.page import Figure, GraftSection, Page, write_html
-
-    counts = plan.counts
-    figures = (
-        Figure(percent(plan.coverage), "of the model comes from the checkpoint"),
-        *(Figure(f"{counts[status]:,}", f"tensors {status}") for status in ("loaded", "adapted", "fresh")),
-    )
-    write_html(
-        Page(f"{plan.checkpoint} into {plan.model}", "", (GraftSection(plan),), figures),
-        path,
-    )
+    return Planned(built, plan, html)

@@ -25,6 +25,9 @@ class ValueDiff:
         only_nan: How many of them are NaN in one tensor alone.
         max_abs: The largest absolute difference of two numbers, infinite between an infinity and a number.
         max_rel: The largest difference in proportion to the larger of the two absolute values: 0 to 2.
+        distance: The Euclidean length of the difference, over the elements that are finite in both.
+        norm: That of the first tensor over the same elements; 0 where the two are identical, as it is not
+            computed then.
     """
 
     identical: bool
@@ -32,6 +35,15 @@ class ValueDiff:
     only_nan: int
     max_abs: float
     max_rel: float
+    distance: float = 0.0
+    norm: float = 0.0
+
+    @property
+    def moved(self) -> float:
+        """The distance in proportion to the first tensor's length; infinite if that is 0 and they differ."""
+        if not self.distance:
+            return 0.0
+        return self.distance / self.norm if self.norm else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +154,7 @@ def _in_words(tensor: TensorDiff) -> str:
 
 def _as_json(tensor: TensorDiff) -> dict[str, object]:
     values = None if tensor.values is None else asdict(tensor.values)
-    for key in ("max_abs", "max_rel"):
+    for key in ("max_abs", "max_rel", "distance", "norm"):
         if values and math.isinf(values[key]):
             values[key] = "inf"
     return {

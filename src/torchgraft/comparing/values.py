@@ -7,6 +7,7 @@ import math
 import torch
 
 from torchgraft.comparing.result import ValueDiff
+from torchgraft.measuring.values import as_plain
 from torchgraft.tensors import DTYPE_BITS, TensorRef
 
 __all__ = ["compare"]
@@ -27,27 +28,29 @@ def compare(a: TensorRef, b: TensorRef) -> ValueDiff:
     """
     identical = a.dtype == b.dtype
     differing, only_nan, max_abs, max_rel = 0, 0, 0.0, 0.0
+    lengths, norms, unmoved = [0.0], [0.0], []
     wider = max(a, b, key=lambda ref: DTYPE_BITS[ref.dtype])
     for index in wider.parts(_PIECE):
         one, other = a.view(index), b.view(index)
         if a.dtype == b.dtype and _same_bits(one, other):
+            unmoved.append(index)
             continue
         identical = False
-        x, y = _plain(one).reshape(-1), _plain(other).reshape(-1)
+        x, y = as_plain(one).reshape(-1), as_plain(other).reshape(-1)
         for at in range(0, len(x), _AT_ONCE):
             found = _compare(x[at : at + _AT_ONCE], y[at : at + _AT_ONCE])
             differing += found.differing
             only_nan += found.only_nan
             max_abs, max_rel = max(max_abs, found.max_abs), max(max_rel, found.max_rel)
-    return ValueDiff(identical, differing, only_nan, max_abs, max_rel)
-
-
-def _plain(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.is_quantized:
-        tensor = tensor.dequantize()
-    elif tensor.layout != torch.strided:
-        tensor = tensor.to_dense()
-    return tensor.detach().resolve_conj().resolve_neg().cpu()
+            lengths.append(found.distance)
+            norms.append(found.norm)
+    if not identical:  # the length of what did not move is asked for only where something did
+        for index in unmoved:
+            x = as_plain(a.view(index)).reshape(-1)
+            norms += [_length(_double(x[at : at + _AT_ONCE])) for at in range(0, len(x), _AT_ONCE)]
+    return ValueDiff(
+        identical, differing, only_nan, max_abs, max_rel, math.hypot(*lengths), math.hypot(*norms)
+    )
 
 
 def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
@@ -55,7 +58,7 @@ def _same_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
         stored = torch.equal(one.int_repr(), other.int_repr())
         return stored and torch.equal(one.dequantize(), other.dequantize())
     # A dimension of one element may have any stride; its bytes can't be viewed then.
-    flat = [_plain(tensor).contiguous().as_strided((tensor.numel(),), (1,)) for tensor in (one, other)]
+    flat = [as_plain(tensor).contiguous().as_strided((tensor.numel(),), (1,)) for tensor in (one, other)]
     raw = [data.view(torch.uint8) for data in flat]
     if not any(len(data) % 8 or data.data_ptr() % 8 for data in raw):  # eight bytes at once, if both can
         raw = [data.view(torch.int64) for data in raw]
@@ -73,12 +76,14 @@ def _compare(one: torch.Tensor, other: torch.Tensor) -> ValueDiff:
         if math.isfinite(most):  # so there is neither NaN nor infinity among them
             scale = torch.maximum(x.abs(), y.abs()).clamp_min(_TINY)
             most_relative = float((distance / scale).max()) if most else 0.0
-            return ValueDiff(False, int(torch.count_nonzero(distance)), 0, most, most_relative)
+            differing = int(torch.count_nonzero(distance))
+            return ValueDiff(False, differing, 0, most, most_relative, _length(distance), _length(x))
         nan = x.isnan(), y.isnan()
         nan_in_one = nan[0] ^ nan[1]
         same = (x == y) | (nan[0] & nan[1])
         scale = torch.maximum(x.abs(), y.abs())
         distance.masked_fill_(same | nan_in_one, 0)
+    finite = _double(one).isfinite() & _double(other).isfinite()
     relative = torch.where(distance.isinf(), distance, distance / scale).masked_fill_(distance == 0, 0)
     return ValueDiff(
         identical=False,
@@ -86,7 +91,14 @@ def _compare(one: torch.Tensor, other: torch.Tensor) -> ValueDiff:
         only_nan=int(nan_in_one.sum()),
         max_abs=float(distance.max()) if distance.numel() else 0.0,
         max_rel=float(relative.max()) if relative.numel() else 0.0,
+        distance=_length(distance[finite]),
+        norm=_length(_double(one)[finite]),
     )
+
+
+def _length(numbers: torch.Tensor) -> float:
+    length = float(torch.linalg.vector_norm(numbers))
+    return length if math.isfinite(length) else float(torch.linalg.vector_norm(numbers[numbers.isfinite()]))
 
 
 def _double(tensor: torch.Tensor) -> torch.Tensor:

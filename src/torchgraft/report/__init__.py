@@ -2,3 +2,7 @@
 
 Nothing here needs PyTorch. Text from files is made harmless in `safe_text`.
 """
+
+from torchgraft.report.writing import write_report
+
+__all__ = ["write_report"]

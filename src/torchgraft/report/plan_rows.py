@@ -13,7 +13,7 @@ from torchgraft.report.statuses import Status, status_of
 if TYPE_CHECKING:
     from torchgraft.planning import Plan, SourceEntry, TargetEntry
 
-__all__ = ["Row", "done", "source_rows", "target_rows"]
+__all__ = ["Row", "done", "evidence", "source_rows", "target_rows"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,12 @@ def _row(group: Sequence[TargetEntry | SourceEntry]) -> Row:
         shape=ranged_shapes([entry.shape for entry in group]),
         source=_joined([source for entry in group if (source := _source(entry))], like=names),
         done=clean(ranged([done(entry) for entry in group])),
-        why=clean(ranged([_evidence(entry) for entry in group])),
+        why=clean(ranged([evidence(entry) for entry in group])),
         tensors=len(group),
     )
 
 
-def _evidence(entry: TargetEntry | SourceEntry) -> str:
+def evidence(entry: TargetEntry | SourceEntry) -> str:
     """The reason, less what is done, which has a place of its own; and what a mode means for the outputs."""
     reason = entry.why.removeprefix(done(entry)).removeprefix("; ")
     return "; ".join(filter(None, (reason, getattr(entry, "effect", ""))))

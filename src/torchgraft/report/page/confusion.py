@@ -13,7 +13,6 @@ __all__ = ["ConfusionSection"]
 
 _MOST_WITH_NUMBERS = 12
 _MOST_PAIRS = 12
-_DARK_FROM = 0.55  # share from which the text on a cell is light
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +29,7 @@ class ConfusionSection:
     title: str = "What is taken for what"
     text: str = ""
     template: ClassVar[str] = "confusion.html"
+    styles: ClassVar[tuple[str, ...]] = ("confusion.css",)
 
     def view(self) -> Mapping[str, object]:
         """Cells with their shares, or coordinates where there are too many for a table."""
@@ -42,7 +42,7 @@ class ConfusionSection:
             "summary": f"{counted.right:,} of {plural(counted.total, 'example')} right ({accuracy}).",
             "table": [_row(counted, i) for i in range(n)] if n <= _MOST_WITH_NUMBERS else None,
             "heat": [
-                (j, i, round(counted.share(i, j), 3))
+                (j, i, percent(counted.share(i, j)), _opacity(counted.share(i, j), right=i == j), i == j)
                 for i in range(n)
                 for j in range(n)
                 if counted.counts[i][j]
@@ -58,10 +58,15 @@ class ConfusionSection:
         }
 
 
-def _row(counted: Confusions, true: int) -> tuple[str, int, list[tuple[int, str, float, bool, bool]]]:
+def _opacity(share: float, *, right: bool) -> float:
+    """Mistakes are few and small: what there is of them is to be seen."""
+    return round(share if right else 0.25 + 0.75 * share**0.5, 3)
+
+
+def _row(counted: Confusions, true: int) -> tuple[str, int, list[tuple[int, str, float, bool]]]:
     shares = [counted.share(true, predicted) for predicted in range(len(counted.labels))]
     cells = [
-        (count, percent(share), round(100 * share, 1), share >= _DARK_FROM, predicted == true)
+        (count, percent(share), round(100 * share, 1), predicted == true)
         for predicted, (count, share) in enumerate(zip(counted.counts[true], shares, strict=True))
     ]
     return counted.labels[true], sum(counted.counts[true]), cells

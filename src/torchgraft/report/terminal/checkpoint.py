@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -12,19 +13,27 @@ from torchgraft.report.checkpoint_rows import TensorRow, dtype_totals, highlight
 from torchgraft.report.quantities import compact, memory, plural
 from torchgraft.report.safe_text import clean
 from torchgraft.report.terminal.long_table import LONG, Column, LongTable
+from torchgraft.report.value_states import findings
 
 if TYPE_CHECKING:
     from torchgraft.checkpoint import Checkpoint
+    from torchgraft.measuring import TensorStats
 
 __all__ = ["checkpoint_view"]
 
 
-def checkpoint_view(ckpt: Checkpoint, *, all: bool = False) -> RenderableType:  # noqa: A002
+def checkpoint_view(
+    ckpt: Checkpoint,
+    *,
+    all: bool = False,  # noqa: A002
+    stats: Mapping[str, TensorStats] | None = None,
+) -> RenderableType:
     """The checkpoint as a renderable for a rich console.
 
     Args:
         ckpt: What to show; nothing of it is read but its header.
         all: Show every tensor on a line of its own instead of collapsing numbered siblings.
+        stats: What was measured of its values, where they were read; what is odd is said.
     """
     blocks: list[RenderableType] = [_heading(ckpt), _facts(ckpt)]
     if len(ckpt.parts) > 1:
@@ -36,7 +45,25 @@ def checkpoint_view(ckpt: Checkpoint, *, all: bool = False) -> RenderableType:  
         blocks += [Text(f"  {clean(name)}") for name in ckpt.classes]
     title = f"Tensors of “{clean(ckpt.part)}”" if ckpt.part else "Tensors"
     blocks += ["", Text(title, style="bold"), _tensors(ckpt, all), _totals(ckpt)]
+    if stats is not None:
+        blocks += ["", Text("Values", style="bold"), _values(ckpt, stats)]
     return Group(*blocks)
+
+
+def _values(ckpt: Checkpoint, stats: Mapping[str, TensorStats]) -> RenderableType:
+    found = findings(ckpt, stats)
+    if not found:
+        return Text("  ✓ every value is finite; no tensor is dead, constant or stored twice", style="green")
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in found:
+        bad = finding.state.key == "undeclared"
+        fate = Text(
+            f"  {finding.state.symbol} {finding.count} {finding.state.word}", "bold red" if bad else "yellow"
+        )
+        table.add_row(fate, Text(", ".join(finding.names)))
+    return table
 
 
 def _heading(ckpt: Checkpoint) -> Text:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from posixpath import commonpath, dirname
 
@@ -13,9 +13,10 @@ from rich.text import Text
 from torchgraft.report.quantities import percent
 from torchgraft.report.safe_text import clean
 
-__all__ = ["Guesses", "predictions_view"]
+__all__ = ["Guesses", "numbers_view", "predictions_view"]
 
 _BAR = 12
+_MOST_COLUMNS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,25 @@ def predictions_view(predictions: Sequence[Guesses]) -> RenderableType:
             table.add_row(
                 *([Text(mark, style="bold green" if right else "bold red")] if judged else []), *cells
             )
+    return table
+
+
+def numbers_view(rows: Sequence[tuple[str, Mapping[str, float]]], *, shares: bool = False) -> RenderableType:
+    """One line an image with its numbers by name; as `shares`, in percent, the largest first.
+
+    Of more than 8 the first 8 are shown, of shares the ones that are largest over all images.
+    """
+    names = list(rows[0][1]) if rows else []
+    if shares:
+        names = sorted(names, key=lambda name: -sum(row[name] for _, row in rows))
+    guesses = _without_folder([Guesses(image, ()) for image, _ in rows])
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("image", overflow="fold")
+    for name in names[:_MOST_COLUMNS]:
+        table.add_column(Text(clean(name, limit=40)), justify="right", overflow="fold")
+    for one, (_, row) in zip(guesses, rows, strict=True):
+        cells = [Text(percent(row[name]) if shares else f"{row[name]:.4g}") for name in names[:_MOST_COLUMNS]]
+        table.add_row(Text(clean(one.image)), *cells)
     return table
 
 

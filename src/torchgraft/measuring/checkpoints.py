@@ -1,0 +1,48 @@
+"""All tensors of a checkpoint measured, and which of them are the same."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from torchgraft.checkpoint import Checkpoint, at_hand, frugal
+from torchgraft.measuring.result import TensorStats
+
+if TYPE_CHECKING:
+    from torchgraft.tensors import TensorRef
+
+__all__ = ["measure"]
+
+
+def measure(checkpoint: Checkpoint) -> dict[str, TensorStats]:
+    """Read a checkpoint once, tensor by tensor with little memory, and say what its values are like.
+
+    Only for a checkpoint of which nobody else has views that were written to.
+
+    Raises:
+        CheckpointError: A tensor can't be read.
+    """
+    from torchgraft.measuring.values import digest, stats
+
+    refs = frugal(checkpoint) if checkpoint.path is not None else dict(checkpoint)
+    alike = Counter(map(_kind, refs.values()))
+    found: dict[str, TensorStats] = {}
+    first: dict[object, str] = {}
+    for name, ref in at_hand(refs.items()):
+        place = (ref.alias, _kind(ref))
+        owner = first.setdefault(place, name) if ref.alias is not None else name
+        if owner != name:
+            found[name] = replace(found[owner], twin=owner, tied=True)
+            continue
+        measured = stats(ref)
+        if alike[_kind(ref)] > 1 and ref.numel and not (measured.dead or measured.constant or ref.numel == 1):
+            twin = first.setdefault((digest(ref), _kind(ref)), name)
+            if twin != name:
+                measured = replace(measured, twin=twin)
+        found[name] = measured
+    return found
+
+
+def _kind(ref: TensorRef) -> tuple[object, ...]:
+    return (ref.shape, ref.dtype, ref.layout)
