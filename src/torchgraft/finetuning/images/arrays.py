@@ -17,10 +17,10 @@ LUMINANCE = (0.299, 0.587, 0.114)
 """Weights of R, G and B in ITU-R 601-2 luma, which PIL uses too."""
 
 
-def picture_of_array(item: object, channels: int, *, where: str) -> Picture:
+def picture_of_array(item: object, channels: int, *, where: str, tensors: bool = False) -> Picture:
     """A numpy array (height, width[, channels]) or torch tensor ([channels,] height, width) as a picture.
 
-    uint8 is 0…255, uint16 0…65535, floats 0…1, bool 0 or 1.
+    uint8 is 0…255, uint16 0…65535, floats 0…1, bool 0 or 1. With `tensors`, uint8 stays a tensor.
 
     Raises:
         DataError: Another type, shape, dtype or range.
@@ -40,6 +40,8 @@ def picture_of_array(item: object, channels: int, *, where: str) -> Picture:
             hint="give paths, PIL images, numpy arrays or torch tensors",
         )
     array = _in_channels(array, channels, where)
+    if array.dtype == np.uint8 and tensors:
+        return torch.from_numpy(np.array(array.transpose(2, 0, 1)))  # a copy: theirs may be read-only
     if array.dtype == np.uint8 and channels in (1, 3):
         from PIL import Image
 

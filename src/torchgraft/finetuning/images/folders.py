@@ -13,7 +13,7 @@ from torchgraft.finetuning.images.image_set import Images
 __all__ = ["IMAGE_SUFFIXES", "folder_parts", "image_folder", "image_paths"]
 
 IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".pbm", ".pgm"}
+    {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".npy", ".pbm", ".pgm"}
     | {".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
 _PARTS = {

@@ -3,104 +3,111 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from torchgraft.errors import DataError
+from torchgraft.errors import DataError, MissingDependencyError
 from torchgraft.finetuning.images.arrays import picture_of_array
+from torchgraft.finetuning.images.files import (
+    checked_file,
+    height_width,
+    picture_of_file,
+    picture_of_photo,
+)
 from torchgraft.finetuning.requirements import require
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
 
-__all__ = ["DatasetEntry", "Picture", "read_picture"]
+__all__ = ["DatasetEntry", "Picture", "check_picture", "encoded", "read_picture"]
 
 Picture: TypeAlias = "Image.Image | torch.Tensor"
-"""A PIL image of mode `L` or `RGB`, or a float32 tensor (channels, height, width) in 0…1."""
+"""A PIL image of mode `L` or `RGB`, a uint8 tensor (channels, height, width), or a float32 one in 0…1."""
 
 _T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetEntry:
-    """Entry `index` of a PyTorch dataset of (image, label), fetched when it is needed."""
+    """Entry `index` of a dataset, fetched when it is needed.
+
+    Attributes:
+        dataset: Whose entry.
+        index: Which one.
+        part: Where in it the picture is.
+        fixed: Whether it is the same each time it is fetched; a dataset may vary its pictures.
+    """
 
     dataset: Any
     index: int
+    part: int | str = 0
+    fixed: bool = False
 
     def image(self) -> object:
-        """The entry's first part."""
-        return self.dataset[self.index][0]
+        """The part of the entry."""
+        return self.dataset[self.index][self.part]
 
 
-def read_picture(item: object, channels: int, *, where: str) -> Picture:
-    """Decode `item` (path, PIL image, numpy HWC or HW, torch CHW or HW, dataset entry).
+def read_picture(item: object, channels: int, *, where: str, tensors: bool = False) -> Picture:
+    """Decode `item` (path, file's bytes, PIL image, numpy HWC or HW, torch CHW or HW, dataset entry).
 
     Files are turned upright by their EXIF orientation. One channel is the luminance (ITU-R 601-2);
     three are RGB, an alpha channel dropped as torchvision's and timm's loaders do. Any other number
-    is taken only from arrays and tensors that have it.
+    is taken only from images that have it.
+
+    Args:
+        item: The image.
+        channels: As many as the model takes.
+        where: What to call it in a message.
+        tensors: Whether uint8 tensors are welcome where they cost less than PIL images.
 
     Raises:
         DataError: It can't be read, or has another number of channels; names `where`.
     """
-    if isinstance(item, DatasetEntry):
-        item = _guarded(item.image, where)
-    if isinstance(item, (str, os.PathLike)):
-        path = Path(item)
-        return _guarded(lambda: _from_file(path, channels, where), where)
+    item = _fetched(item, where)
+    file = encoded(item)
+    if file is not None:
+        return _guarded(lambda: picture_of_file(file, channels, where=where, tensors=tensors), where)
     require("PIL")
     from PIL import Image
 
     if isinstance(item, Image.Image):
         image = item
-        return _guarded(lambda: _in_channels(image, channels, where), where)
-    return picture_of_array(item, channels, where=where)
+        return _guarded(lambda: picture_of_photo(image, channels, where=where), where)
+    return picture_of_array(item, channels, where=where, tensors=tensors)
 
 
-def _from_file(path: Path, channels: int, where: str) -> Picture:
-    require("PIL")
-    from PIL import Image
-
-    with Image.open(path) as image:
-        return _in_channels(image, channels, where)
-
-
-def _in_channels(image: Image.Image, channels: int, where: str) -> Picture:
-    from PIL import ImageOps
-
-    if channels not in (1, 3):
-        raise DataError(
-            f"a photo can't be read as {channels} channels",
-            where=where,
-            hint=f"give arrays of shape (height, width, {channels}) or tensors ({channels}, height, width)",
-        )
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode in ("I", "F") or upright.mode.startswith("I;16"):
-        return picture_of_array(_deep_array(upright), channels, where=where)
-    if upright.mode in ("P", "PA", "LA", "La"):
-        upright = upright.convert("RGBA")  # a palette's transparency needs this step
-    wanted = "L" if channels == 1 else "RGB"
-    return upright if upright.mode == wanted else upright.convert(wanted)
+def check_picture(item: object, channels: int, *, where: str) -> tuple[int, int]:
+    """Height and width of what `read_picture` gives; raises as it does. Costs less for files of JPEG."""
+    item = _fetched(item, where)
+    file = encoded(item)
+    if file is not None:
+        return _guarded(lambda: checked_file(file, channels, where=where), where)
+    picture = read_picture(item, channels, where=where)
+    return height_width(picture)
 
 
-def _deep_array(image: Image.Image) -> Any:
-    """More than 8 bits a pixel: 16-bit photos come as `I;16` or, from some files, as 32-bit `I`."""
-    import numpy as np
+def encoded(item: object) -> Path | bytes | None:
+    """The path or bytes of an image file, if that is what the item is; `datasets` has both in a dict."""
+    if isinstance(item, Mapping) and ("bytes" in item or "path" in item):
+        item = item.get("bytes") or item.get("path")
+    if isinstance(item, (bytes, bytearray)):
+        return bytes(item)
+    return Path(item) if isinstance(item, (str, os.PathLike)) else None
 
-    array = np.asarray(image)
-    if array.dtype.kind == "i" and array.size and array.min() >= 0 and array.max() <= 0xFFFF:
-        return array.astype(np.uint16)
-    return array
+
+def _fetched(item: object, where: str) -> object:
+    return _guarded(item.image, where) if isinstance(item, DatasetEntry) else item
 
 
 def _guarded(read: Callable[[], _T], where: str) -> _T:
     """Whatever a decoder or a user's dataset raises on bad data becomes one `DataError`."""
     try:
         return read()
-    except DataError:
+    except (DataError, MissingDependencyError):
         raise
     except Exception as error:
         cause = " ".join(str(error).split()) or type(error).__name__
