@@ -35,6 +35,7 @@ infos = st.builds(
     labels=st.none() | st.lists(st.text(), max_size=4).map(tuple),
     preprocessing=st.none() | preprocessings,
     weights=st.dictionaries(st.text(), st.text(), max_size=3),
+    task=st.none() | st.text(),
 )
 
 
@@ -84,7 +85,15 @@ def test_a_damaged_info_is_refused(damage):
         ModelInfo.from_json(ModelInfo().to_json() | damage)
 
 
-@pytest.mark.parametrize("name", [field.name for field in fields(ModelInfo)])
+def test_files_of_before_tasks_were_known_are_read():
+    data = ModelInfo(builder="timm/resnet18").to_json()
+    del data["task"]
+    assert ModelInfo.from_json(data) == ModelInfo(builder="timm/resnet18")
+    with pytest.raises(TypeError, match="is not text"):
+        ModelInfo.from_json({**data, "task": 3})
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(ModelInfo) if field.name != "task"])
 def test_a_missing_field_is_refused(name):
     data = ModelInfo().to_json()
     del data[name]

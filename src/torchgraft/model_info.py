@@ -105,6 +105,8 @@ class ModelInfo:
         labels: Class names, in the order of the outputs.
         preprocessing: What turns an image into the model's input.
         weights: Where the weights came from: `source`, and whatever else is known (`sha256`, …).
+        task: What its outputs are: `"classes"`, `"multi-label"`, `"regression"` or `"segmentation"`, as
+            `finetune` trained it; `None`: not known. Labels of a regression name its numbers.
     """
 
     builder: str | None = None
@@ -113,6 +115,7 @@ class ModelInfo:
     labels: tuple[str, ...] | None = None
     preprocessing: Preprocessing | None = None
     weights: Mapping[str, str] = field(default_factory=dict)
+    task: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Plain data for a JSON file."""
@@ -123,6 +126,7 @@ class ModelInfo:
             "labels": [str(label) for label in self.labels] if self.labels is not None else None,
             "preprocessing": self.preprocessing.to_json() if self.preprocessing else None,
             "weights": {key: str(value) for key, value in self.weights.items()},
+            "task": self.task,
         }
 
     @classmethod
@@ -139,6 +143,8 @@ class ModelInfo:
             labels=_texts(data["labels"]) if data["labels"] is not None else None,
             preprocessing=Preprocessing.from_json(data["preprocessing"]) if data["preprocessing"] else None,
             weights={_text(key): _text(value) for key, value in dict(data["weights"]).items()},
+            # files of before it was known don't say it
+            task=_text(data["task"]) if data.get("task") is not None else None,
         )
 
 

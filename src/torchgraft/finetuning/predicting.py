@@ -1,54 +1,31 @@
-"""`predict`: the most probable classes of some images."""
+"""`predict`: what a model says of some images."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+import logging
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Any
 
-from torchgraft.errors import DataError
-from torchgraft.finetuning.images.folders import image_paths
-from torchgraft.finetuning.images.image_set import Images
+from torchgraft.errors import DataError, FetchError
+from torchgraft.finetuning.images.readable import Unreadable
+from torchgraft.finetuning.predictions.asked import Asked, AskedImage, asked_images
+from torchgraft.finetuning.predictions.prediction import AnyPrediction
 from torchgraft.finetuning.requirements import require
-from torchgraft.model_info import Preprocessing
+from torchgraft.model_info import Preprocessing, info_of
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["Prediction", "predict", "prepared"]
+    from torchgraft.finetuning.predictions.answering import Answering
 
-Asked: TypeAlias = Any
-"""A path, a folder, a PIL image, an array (height, width[, channels]), or several of them."""
+__all__ = ["predict", "predict_iter", "prepared"]
 
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What a model sees in one image.
-
-    Attributes:
-        name: The image's path, or `image 3`.
-        labels: Class names, the most probable first.
-        probabilities: Theirs, 0 to 1.
-        indices: Their positions in the model's outputs.
-    """
-
-    name: str
-    labels: tuple[str, ...]
-    probabilities: tuple[float, ...]
-    indices: tuple[int, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data for a JSON file."""
-        return {
-            key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()
-        }
-
-    def __str__(self) -> str:
-        guesses = (f"{p:.1%} {label}" for label, p in zip(self.labels, self.probabilities, strict=True))
-        return f"{self.name}: {', '.join(guesses)}"
+_log = logging.getLogger(__name__)
 
 
 def predict(
@@ -56,39 +33,93 @@ def predict(
     images: Asked,
     *,
     top: int = 5,
+    threshold: float = 0.5,
+    task: str | None = None,
     preprocessing: Preprocessing | None = None,
     batch_size: int = 32,
-) -> list[Prediction]:
-    """The `top` most probable classes of each image, in the order given; a folder's sorted by path.
+    workers: int = 0,
+    unreadable: Unreadable = "error",
+) -> list[Any]:
+    """What the model says of each image, in the order given; a folder's and a pattern's sorted by path.
 
     Args:
         model: Runs where it is, in evaluation mode, and is left in the mode it was in.
-        images: Paths, folders (with all that is under them), PIL images, arrays or tensors; one or several.
-        top: How many classes to give; fewer if the model has fewer.
+        images: Paths, folders (with all that is under them), patterns such as `"photos/**/*.jpg"`, addresses
+            (`https://…`, `s3://…`), PIL images, arrays or tensors; one or several, also from a generator.
+        top: How many classes to give, the most probable first; fewer if the model has fewer.
+        threshold: For a model of several classes an image: from which probability to give a class.
+        task: What its outputs are, as for `finetune`; `None`: as the model remembers, else by their shape.
         preprocessing: How an image becomes an input, if not as the model remembers.
         batch_size: Images at a time.
+        workers: Threads that read images meanwhile.
+        unreadable: `"skip"` leaves out images that can't be read; each is named in a warning.
+
+    Returns:
+        A `Prediction` for each image; a `LabelsPrediction`, `NumbersPrediction` or `MaskPrediction` by models
+        of other tasks.
 
     Raises:
         DataError: There is no image, or one can't be read; it is named.
-        TrainingError: The model's outputs are no class scores.
+        FetchError: One can't be fetched from its address.
+        TrainingError: The model's outputs are none of this task.
     """
-    if top < 1:
-        raise DataError(f"top={top} is not a number of classes")
-    require("PIL")
-    from torchgraft.finetuning.batches import Inputs, batches
-    from torchgraft.finetuning.scoring import class_scores, device_of
-    from torchgraft.finetuning.subject import labels_of, preprocessing_of
+    return list(
+        predict_iter(
+            model,
+            images,
+            top=top,
+            threshold=threshold,
+            task=task,
+            preprocessing=preprocessing,
+            batch_size=batch_size,
+            workers=workers,
+            unreadable=unreadable,
+        )
+    )
 
-    asked = _images(images)
+
+def predict_iter(
+    model: nn.Module,
+    images: Asked,
+    *,
+    top: int = 5,
+    threshold: float = 0.5,
+    task: str | None = None,
+    preprocessing: Preprocessing | None = None,
+    batch_size: int = 32,
+    workers: int = 0,
+    unreadable: Unreadable = "error",
+) -> Iterator[Any]:
+    """The same, one image after the other: no more than a few batches of images are in memory at a time.
+
+    Arguments and errors as for `predict`.
+    """
+    if isinstance(top, bool) or top < 1:
+        raise DataError(f"top={top} is not a number of classes")
+    if not 0 <= threshold <= 1:
+        raise DataError(f"threshold={threshold} is not a probability")
+    if batch_size < 1 or workers < 0:
+        raise DataError(f"batch_size={batch_size} or workers={workers} is not a number of images or threads")
+    if unreadable not in ("error", "skip"):
+        raise DataError(f"unreadable={unreadable!r} is neither 'error' nor 'skip'")
+    require("PIL")
+    from torchgraft.finetuning.predictions.answering import Answering
+    from torchgraft.finetuning.scoring import device_of
+    from torchgraft.finetuning.subject import labels_of, preprocessing_of, task_by_outputs
+
+    asked = _some(images)
     how = preprocessing_of(model, preprocessing)
-    loader = batches(Inputs(asked, how), batch_size=batch_size)
-    scores = class_scores(model, loader, device=device_of(model))
-    labels = labels_of(model, scores.shape[1])
-    probabilities, indices = scores.topk(min(top, scores.shape[1]), dim=1)
-    return [
-        Prediction(name, tuple(labels[i] for i in places), tuple(shares), tuple(places))
-        for name, shares, places in zip(asked.names, probabilities.tolist(), indices.tolist(), strict=True)
-    ]
+    answering = Answering(
+        model,
+        task or info_of(model).task or task_by_outputs(model, how),
+        how,
+        lambda outputs: labels_of(model, outputs),
+        device_of(model),
+        batch_size,
+        top,
+        threshold,
+    )
+    return _answers(answering, asked, workers, unreadable)
 
 
 def prepared(
@@ -96,33 +127,70 @@ def prepared(
 ) -> Iterator[torch.Tensor]:
     """The inputs that `predict` gives to the model, batch by batch; arguments and errors as there."""
     require("PIL")
-    from torchgraft.finetuning.batches import Inputs, batches
+    import torch
+
+    from torchgraft.finetuning.input_tensor import evaluation_input
     from torchgraft.finetuning.subject import preprocessing_of
 
-    asked = _images(images)
+    asked = _some(images)
     how = preprocessing_of(model, preprocessing)
-    for inputs, *_ in batches(Inputs(asked, how), batch_size=batch_size):
-        yield inputs
+    while batch := list(islice(asked, batch_size)):
+        yield torch.stack([evaluation_input(one.picture(how.channels), how) for one in batch])
 
 
-def _images(asked: Asked) -> Images:
-    items: list[Any] = []
-    for item in asked if _several(asked) else [asked]:
-        if isinstance(item, (str, os.PathLike)) and Path(item).is_dir():
-            items += image_paths(Path(item))
+def _some(images: Asked) -> Iterator[AskedImage]:
+    """The same as `asked_images`, which there must be before anything costly begins."""
+    asked = asked_images(images)
+    return chain([next(asked)], asked)
+
+
+def _answers(
+    answering: Answering, asked: Iterator[AskedImage], workers: int, unreadable: Unreadable
+) -> Iterator[AnyPrediction]:
+    import torch
+
+    from torchgraft.finetuning.outputs import eval_mode
+
+    with closing(_read(answering, asked, workers, unreadable)) as found:
+        while batch := list(islice(found, answering.batch_size)):
+            # Around each batch, not around the loop: between two answers the caller's own code runs.
+            with eval_mode(answering.model), torch.inference_mode():
+                answers = answering.answers([name for name, _ in batch], [item for _, item in batch])
+            yield from answers
+
+
+def _read(
+    answering: Answering, asked: Iterator[AskedImage], workers: int, unreadable: Unreadable
+) -> Generator[tuple[str, Any], None, None]:
+    """Name and input of each image that can be read; with threads, up to two batches ahead."""
+
+    def read(one: AskedImage) -> tuple[str, Any] | Exception:
+        try:
+            return one.name, answering.prepared(one.picture(answering.how.channels))
+        except (DataError, FetchError) as error:
+            return error
+
+    def checked(found: tuple[str, Any] | Exception) -> Iterator[tuple[str, Any]]:
+        if not isinstance(found, Exception):
+            yield found
+        elif unreadable == "error":
+            raise found
         else:
-            items.append(Path(item) if isinstance(item, str) else item)
-    if not items:
-        raise DataError("no images", where=str(asked) if isinstance(asked, (str, os.PathLike)) else None)
-    names = tuple(str(item) if isinstance(item, Path) else f"image {i}" for i, item in enumerate(items))
-    return Images(items, labels=(0,) * len(items), classes=("",), names=names)
+            _log.warning("skipped: %s", found)
 
-
-def _several(asked: Asked) -> bool:
-    """Lists, and arrays with one dimension more than an image's three; a tuple or generator of images too."""
-    if isinstance(asked, (str, os.PathLike)):
-        return False
-    dimensions = getattr(asked, "ndim", None)
-    if dimensions is not None:
-        return bool(dimensions == 4)
-    return hasattr(asked, "__iter__")
+    if workers == 0:
+        for one in asked:
+            yield from checked(read(one))
+        return
+    ahead: deque[Future[tuple[str, Any] | Exception]] = deque()
+    with ThreadPoolExecutor(workers, thread_name_prefix="torchgraft-read") as threads:
+        try:
+            for one in asked:
+                ahead.append(threads.submit(read, one))
+                if len(ahead) >= 2 * answering.batch_size:
+                    yield from checked(ahead.popleft().result())
+            while ahead:
+                yield from checked(ahead.popleft().result())
+        finally:
+            for future in ahead:
+                future.cancel()

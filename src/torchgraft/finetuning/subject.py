@@ -9,13 +9,21 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from torchgraft.errors import AnatomyError, DataError
-from torchgraft.finetuning.images.image_set import Images
-from torchgraft.finetuning.outputs import eval_mode, logits_of
+from torchgraft.errors import AnatomyError, DataError, TrainingError
+from torchgraft.finetuning.images.image_set import Images, unnamed_numbers
+from torchgraft.finetuning.outputs import eval_mode, logits_of, main_output, maps_of, numbers_of
 from torchgraft.finetuning.scoring import device_of
 from torchgraft.model_info import Preprocessing, attach_info, info_of
 
-__all__ = ["Subject", "align", "labels_of", "outputs_of", "prepare_model", "preprocessing_of"]
+__all__ = [
+    "Subject",
+    "align",
+    "labels_of",
+    "outputs_of",
+    "prepare_model",
+    "preprocessing_of",
+    "task_by_outputs",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -28,11 +36,13 @@ class Subject:
         heads: Module paths of its classifiers.
         classes: Class names in the order of its outputs.
         adapted: What was changed for that; empty if nothing was.
+        task: What it had learned before, if that is known.
     """
 
     heads: tuple[str, ...]
     classes: tuple[str, ...]
     adapted: str
+    task: str | None = None
 
 
 def preprocessing_of(model: nn.Module, given: Preprocessing | None) -> Preprocessing:
@@ -64,39 +74,85 @@ def labels_of(model: nn.Module, outputs: int) -> tuple[str, ...]:
     return labels
 
 
+def task_by_outputs(model: nn.Module, how: Preprocessing) -> str:
+    """`"segmentation"` where the model gives scores of pixels, else `"classes"`; by running it."""
+    return "segmentation" if _outputs(model, how).ndim == 4 else "classes"
+
+
 def outputs_of(model: nn.Module, how: Preprocessing) -> int:
-    """How many classes the model gives scores for, by running it on a black image."""
+    """How many classes the model gives scores for, or how many numbers, by running it on a black image.
+
+    Raises:
+        TrainingError: It gives neither.
+    """
+    found = _outputs(model, how)
+    return 1 if found.ndim == 1 else int(found.shape[1])
+
+
+def _outputs(model: nn.Module, how: Preprocessing) -> torch.Tensor:
     image = torch.zeros(1, how.channels, *how.size, device=device_of(model))
     with eval_mode(model), torch.inference_mode():
-        return int(logits_of(model(image)).shape[1])
+        output = model(image)
+    found = main_output(output)
+    if found is None or found.ndim not in (1, 2, 4):
+        shape = f" of shape {tuple(found.shape)}" if found is not None else ""
+        raise TrainingError(
+            f"the model's output, {type(output).__name__}{shape}, is neither scores or numbers of an image "
+            "nor scores of its pixels",
+            hint="fine-tuning is for models that give (batch, classes) or (batch, classes, height, width)",
+        )
+    return found
 
 
-def prepare_model(model: nn.Module, classes: Sequence[str], how: Preprocessing) -> Subject:
-    """Make the model one for these classes; it is changed only if it isn't yet.
+def prepare_model(
+    model: nn.Module, classes: Sequence[str], how: Preprocessing, *, task: str = "classes"
+) -> Subject:
+    """Make the model one for these classes, or numbers; it is changed only if it isn't yet.
 
     A model that knows the same names in another order keeps its order.
+
+    Raises:
+        AnatomyError: Its head can't be told.
+        TrainingError: Its outputs are none that the task can learn from.
     """
     from torchgraft.anatomy import examine
     from torchgraft.surgery import adapt
 
     example = torch.zeros(1, how.channels, *how.size, device=device_of(model))
+    _check_outputs(model, example, task)
     heads = examine(model, example=example).heads
     if not heads:
         raise AnatomyError(
             "no layer was found that gives the classes",
             where=type(model).__name__,
-            hint="fine-tuning is for image classifiers; end the model in a layer, or adapt it with head=…",
+            hint="end the model in a linear layer or a convolution, or adapt it with head=…",
         )
     known = info_of(model).labels
+    learned = info_of(model).task
+    if known is not None and learned == task == "regression" and classes == unnamed_numbers(len(known)):
+        classes = known
     adapted = ""
     if known is not None and sorted(known) == sorted(classes):
         classes = known
     elif heads[0].out_size != len(classes) or known is not None:
         adapt(model, num_classes=len(classes), labels=list(classes), example=example)
-        adapted = f"head {heads[0].path}: {heads[0].out_size:,} → {len(classes):,} classes"
+        what = "numbers" if task == "regression" else "classes"
+        adapted = f"head {heads[0].path}: {heads[0].out_size:,} → {len(classes):,} {what}"
         heads = examine(model, example=example).heads
-    attach_info(model, replace(info_of(model), labels=tuple(classes), preprocessing=how))
-    return Subject(tuple(head.path for head in heads), tuple(classes), adapted)
+    attach_info(model, replace(info_of(model), labels=tuple(classes), preprocessing=how, task=task))
+    return Subject(tuple(head.path for head in heads), tuple(classes), adapted, learned)
+
+
+def _check_outputs(model: nn.Module, example: torch.Tensor, task: str) -> None:
+    """Before anything of the model is changed."""
+    with eval_mode(model), torch.inference_mode():
+        output = model(example)
+    if task == "segmentation":
+        maps_of(output)
+    elif task != "regression":
+        logits_of(output)
+    else:
+        numbers_of(output)
 
 
 def align(images: Images, labels: tuple[str, ...], *, named: bool) -> Images:
