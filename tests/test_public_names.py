@@ -24,6 +24,7 @@ NAMES = [
     "Diff",
     "Exported",
     "FetchError",
+    "ImageData",
     "MatchError",
     "MissingDependencyError",
     "ModelError",
@@ -54,6 +55,7 @@ NAMES = [
     "examine",
     "export",
     "fetch",
+    "find_lr",
     "finetune",
     "graft",
     "grow",
@@ -63,10 +65,12 @@ NAMES = [
     "open",
     "plan",
     "predict",
+    "predict_iter",
     "published",
     "read_labels",
     "save",
     "verify",
+    "write_report",
 ]
 
 

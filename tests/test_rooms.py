@@ -18,6 +18,7 @@ ROOT = Path(torchgraft.__file__).parent
 ROOMS = [
     "cli",
     "demo",
+    "viewing",
     "report",
     "exporting",
     "verifying",
@@ -172,6 +173,7 @@ def test_no_cycles():
 
 FOREIGN = [
     ("report", {"torch", "torchvision", "timm", "accelerate"}),
+    ("viewing", {"torch", "torchvision", "timm", "accelerate", "PIL"}),
     ("matching", {"torch", "numpy", "pathlib", "os", "io", "mmap"}),
     ("errors", {"torch"}),
     ("storage", {"torch"}),
@@ -197,8 +199,9 @@ def test_what_a_room_knows_nothing_of(here, unknown):
 @pytest.mark.parametrize(
     ("package", "modules"),
     [
-        ("accelerate", {"torchgraft.finetuning.engine"}),
+        ("accelerate", {"torchgraft.finetuning.engine", "torchgraft.finetuning.tracking"}),
         ("timm", {"torchgraft.exporting.timm_folder", "torchgraft.labels", "torchgraft.zoo.from_timm"}),
+        ("peft", {"torchgraft.finetuning.fitting.adapters"}),
         ("click", {"torchgraft.cli"}),
         ("pickle", set()),
     ],

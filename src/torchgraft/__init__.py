@@ -31,10 +31,11 @@ if TYPE_CHECKING:
         VerificationError,
     )
     from torchgraft.exporting import Exported, export
-    from torchgraft.finetuning import evaluate, finetune, predict
+    from torchgraft.finetuning import ImageData, evaluate, find_lr, finetune, predict, predict_iter
     from torchgraft.labels import read_labels
     from torchgraft.model_info import ModelInfo, Preprocessing, describe, info_of
     from torchgraft.planning import Plan, graft, plan
+    from torchgraft.report import write_report
     from torchgraft.saving import convert, save
     from torchgraft.storage import fetch
     from torchgraft.surgery import adapt, grow
@@ -48,6 +49,7 @@ _HOME = {
     "Checkpoint": "checkpoint",
     "Diff": "comparing",
     "Exported": "exporting",
+    "ImageData": "finetuning",
     "ModelInfo": "model_info",
     "Plan": "planning",
     "Preprocessing": "model_info",
@@ -66,6 +68,7 @@ _HOME = {
     "examine": "anatomy",
     "export": "exporting",
     "fetch": "storage",
+    "find_lr": "finetuning",
     "finetune": "finetuning",
     "graft": "planning",
     "grow": "surgery",
@@ -75,10 +78,12 @@ _HOME = {
     "open": "checkpoint",
     "plan": "planning",
     "predict": "finetuning",
+    "predict_iter": "finetuning",
     "published": "zoo",
     "read_labels": "labels",
     "save": "saving",
     "verify": "verifying",
+    "write_report": "report",
     "AdaptError": "errors",
     "AmbiguousMatchError": "errors",
     "AnatomyError": "errors",
@@ -114,6 +119,7 @@ __all__ = [
     "Diff",
     "Exported",
     "FetchError",
+    "ImageData",
     "MatchError",
     "MissingDependencyError",
     "ModelError",
@@ -144,6 +150,7 @@ __all__ = [
     "examine",
     "export",
     "fetch",
+    "find_lr",
     "finetune",
     "graft",
     "grow",
@@ -153,10 +160,12 @@ __all__ = [
     "open",
     "plan",
     "predict",
+    "predict_iter",
     "published",
     "read_labels",
     "save",
     "verify",
+    "write_report",
 ]
 
 

@@ -92,3 +92,27 @@ def test_preprocessing_can_be_given(tiny, memory):
     model = judge(tiny, ("dark", "bright"))
     assert evaluate(model, (memory[0], labels)).accuracy == 1.0
     assert evaluate(model, (memory[0], labels), preprocessing=dark).per_class[1].recall == 0.0
+
+
+def test_each_group_by_itself(tiny, memory):
+    from torchgraft.finetuning.images.image_data import ImageData
+
+    photos, labels = memory
+    model = tiny(labels=("bright", "dark"))
+    groups = [f"camera {index % 3}" for index in range(64)]
+    found = evaluate(model, ImageData((photos, labels), groups=groups))
+    assert [group.name for group in found.groups] == ["camera 0", "camera 1", "camera 2"]
+    assert [group.count for group in found.groups] == [22, 21, 21]
+    for place, group in enumerate(found.groups):
+        alone = evaluate(model, (photos[place::3], labels[place::3]))
+        assert group.metrics == pytest.approx(alone.metrics())
+    assert found.to_json()["groups"][0]["count"] == 22
+    assert evaluate(model, memory).groups == ()
+
+
+@pytest.mark.parametrize(
+    "arguments", [{"top": 0}, {"top": (1, True)}, {"threshold": 0.0}, {"task": "regression"}]
+)
+def test_arguments_that_make_no_sense(tiny, memory, arguments):
+    with pytest.raises(DataError):
+        evaluate(tiny(labels=("bright", "dark")), memory, **arguments)

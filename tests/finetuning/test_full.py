@@ -6,7 +6,7 @@ from torch import nn
 
 from torchgraft.errors import TrainingError
 from torchgraft.finetuning import finetune
-from torchgraft.finetuning.fitting import warmup_cosine
+from torchgraft.finetuning.fitting.schedule import warmup_cosine
 
 FAST = {"recipe": "full", "lr": 0.02, "epochs": 4, "head_lr": 1.0}
 
@@ -153,3 +153,47 @@ def test_schedule():
     assert shares[60] == pytest.approx(0.5)
     assert 0 < shares[-1] < 0.001
     assert shares[10:] == sorted(shares[10:], reverse=True)
+
+
+def test_the_same_weights_as_a_plain_loop_bit_for_bit(tiny, memory):
+    """The oracle: PyTorch alone. No augmentation, and the last epoch's weights."""
+    from torchgraft.finetuning.images import parts_of
+    from torchgraft.finetuning.images.splitting import split
+    from torchgraft.finetuning.input_tensor import evaluation_input
+    from torchgraft.model_info import info_of
+
+    ours, plain = tiny(), tiny()
+    settings = {"lr": 0.01, "epochs": 3, "head_lr": 4.0, "weight_decay": 0.1, "batch_size": 16}
+    result = finetune(ours, memory, recipe="full", augment=False, seed=3, channels_last=False, **settings)
+    assert result.best_epoch == 3
+
+    train = split(parts_of(memory)["all"], 0.2, 3)[0]
+    how = info_of(plain).preprocessing
+    images = torch.stack([evaluation_input(train.image(i, 3), how) for i in range(len(train))])
+    labels = torch.tensor(train.labels)
+    groups = [
+        {"params": [plain.stem.bias, plain.bn.weight, plain.bn.bias], "lr": 0.01, "weight_decay": 0.0},
+        {"params": [plain.stem.weight], "lr": 0.01, "weight_decay": 0.1},
+        {"params": [plain.head.bias], "lr": 0.04, "weight_decay": 0.0},
+        {"params": [plain.head.weight], "lr": 0.04, "weight_decay": 0.1},
+    ]
+    peaks = [group["lr"] for group in groups]
+    optimizer = torch.optim.AdamW(groups, fused=True)
+    plain.train()
+    step, total = 0, 3 * math.ceil(len(train) / 16)
+    for epoch in (1, 2, 3):
+        generator = torch.Generator().manual_seed(3 * 1_000_003 + epoch)
+        for chosen in torch.randperm(len(train), generator=generator).split(16):
+            warm = round(0.1 * total)
+            share = (step + 1) / (warm + 1)
+            if step >= warm:
+                share = 0.5 * (1 + math.cos(math.pi * (step - warm) / (total - warm)))
+            for group, peak in zip(optimizer.param_groups, peaks, strict=True):
+                group["lr"] = peak * share
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(plain(images[chosen]), labels[chosen]).backward()
+            nn.utils.clip_grad_norm_([p for group in groups for p in group["params"]], 1.0)
+            optimizer.step()
+            step += 1
+    expected = plain.state_dict()
+    assert all(torch.equal(expected[name], value) for name, value in ours.state_dict().items())

@@ -81,7 +81,7 @@ def test_heads_that_are_convolutions(memory, late, tiny):
     assert torch.equal(model.stem.weight, stem)
     assert result.trainable == 18
     assert all(p.requires_grad for p in model.parameters())
-    assert bool(result.notes) is late
+    assert any("trained in place" in note for note in result.notes) is late
 
 
 def test_a_head_without_bias(tiny, memory):
@@ -136,3 +136,63 @@ def test_features_that_are_no_numbers(tiny, memory):
 def test_max_steps_and_epochs(tiny, memory):
     assert len(finetune(tiny(), memory, epochs=3).history) == 3
     assert len(finetune(tiny(), memory, max_steps=7, iterations=5).history) == 2
+
+
+def test_the_penalty_is_searched_for_unless_it_is_given(tiny, memory):
+    searched = finetune(tiny(), memory)
+    assert searched.notes[0].startswith("weight_decay")
+    assert searched.notes[0].endswith("chosen of 13 on the validation images")
+    for options in ({"weight_decay": 0.3}, {"search": False}):
+        assert finetune(tiny(), memory, **options).notes == ()
+    one, other = tiny(), tiny()
+    finetune(one, memory, search=False)
+    finetune(other, memory, weight_decay=1.0)
+    assert torch.equal(one.head.weight, other.head.weight)
+
+
+def test_the_search_costs_no_run_of_the_model(tiny, memory):
+    model = tiny()
+    calls = []
+    model.stem.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
+    finetune(model, memory)
+    with_search = sum(calls)
+    calls.clear()
+    again = tiny()
+    again.stem.register_forward_hook(lambda _, args, __: calls.append(len(args[0])))
+    finetune(again, memory, search=False)
+    assert with_search == sum(calls)
+
+
+def test_no_gradient_is_made_in_the_backbone(tiny, memory):
+    """Where the head is looked for, one image is traced; after that, never."""
+    model = tiny()
+    seen = []
+
+    def look(module, _args, output):
+        if len(output) > 1:
+            seen.append((output.requires_grad, module.training))
+
+    model.bn.register_forward_hook(look)
+    finetune(model, memory)
+    assert set(seen) == {(False, False)}
+
+
+@pytest.mark.parametrize("kind", ["multi-label", "regression"])
+def test_other_tasks_are_fitted_to_features_too(tiny, memory, kind):
+    bright = [label == "bright" for label in memory[1]]
+    labels = {
+        "multi-label": [["bright", "lit"] if b else ["dark"] for b in bright],
+        "regression": [[3.0 if b else -1.0] for b in bright],
+    }[kind]
+    model = tiny(classes=3 if kind == "multi-label" else 1)
+    stem = model.stem.weight.clone()
+    events = []
+    data = (memory[0], labels)
+    result = finetune(model, data, task=kind, on_event=events.append)
+    assert any(event.stage == "features" for event in events)
+    assert torch.equal(model.stem.weight, stem)
+    if kind == "multi-label":
+        assert result.evaluation.metrics()["mean_average_precision"] > 0.99
+    else:
+        assert len(result.history) == 1
+        assert result.evaluation.metrics()["r2"] > 0.9

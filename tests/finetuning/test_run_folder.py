@@ -16,11 +16,19 @@ def read(folder: Path, name: str):
     return json.loads((folder / name).read_text(encoding="utf-8"))
 
 
+def lines(folder: Path, name: str) -> list[dict]:
+    return [json.loads(line) for line in (folder / name).read_text(encoding="utf-8").splitlines()]
+
+
 @pytest.mark.parametrize("settings", [{}, FULL])
 def test_what_a_run_leaves(tiny, memory, tmp_path, settings):
     model, out = tiny(), tmp_path / "deep" / "run"
     result = finetune(model, memory, out=out, **settings)
-    assert {path.name for path in out.iterdir()} == {"config.json", "history.json", "metrics.json", "model"}
+    steps = {"steps.jsonl"} if settings else set()  # a probe on features takes none
+    assert {path.name for path in out.iterdir()} - {"checkpoints", "mistakes"} == {
+        *("config.json", "history.jsonl", "metrics.json", "model"),
+        *steps,
+    }
     config = read(out, "config.json")
     assert config["status"] == "finished"
     assert config["arguments"]["seed"] == 0
@@ -28,7 +36,9 @@ def test_what_a_run_leaves(tiny, memory, tmp_path, settings):
     assert config["classes"] == ["bright", "dark"]
     assert config["versions"]["torch"] == version("torch")
     assert config["settings"]["epochs"] == settings.get("epochs", 30)
-    assert read(out, "history.json") == [epoch.to_json() for epoch in result.history]
+    written = lines(out, "history.jsonl")
+    assert {row.pop("epochs") for row in written} == {settings.get("epochs", 30)}
+    assert written == [epoch.to_json() for epoch in result.history]
     assert read(out, "metrics.json") == {"epoch": result.best_epoch, **result.evaluation.to_json()}
     saved = load_file(out / "model" / "model.safetensors")
     assert saved.keys() == model.state_dict().keys()
@@ -45,7 +55,7 @@ def test_an_interruption_leaves_the_best_so_far(tiny, memory, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         finetune(model, memory, **FULL, out=tmp_path / "run", on_event=interrupt)
     assert read(tmp_path / "run", "config.json")["status"] == "interrupted"
-    assert [epoch["epoch"] for epoch in read(tmp_path / "run", "history.json")] == [1, 2]
+    assert [epoch["epoch"] for epoch in lines(tmp_path / "run", "history.jsonl")] == [1, 2]
     metrics = read(tmp_path / "run", "metrics.json")
     assert metrics["epoch"] in (1, 2)
     saved = load_file(tmp_path / "run" / "model" / "model.safetensors")
@@ -74,15 +84,15 @@ def test_earlier_runs_are_replaced_only_when_asked(tiny, memory, tmp_path):
     out = tmp_path / "run"
     finetune(tiny(), memory, **FULL, out=out)
     (out / "notes.txt").write_text("mine")
-    before = (out / "history.json").read_text()
+    before = (out / "history.jsonl").read_text()
     with pytest.raises(SaveError, match="earlier run") as caught:
         finetune(tiny(), memory, out=out)
     assert "overwrite=True" in (caught.value.hint or "")
     with pytest.raises(SaveError, match="earlier run"):
         finetune(tiny(), memory, out=out)
-    assert (out / "history.json").read_text() == before
+    assert (out / "history.jsonl").read_text() == before
     finetune(tiny(), memory, epochs=1, out=out, overwrite=True)
-    assert len(read(out, "history.json")) == 1
+    assert len(lines(out, "history.jsonl")) == 1
     assert (out / "notes.txt").read_text() == "mine"
 
 

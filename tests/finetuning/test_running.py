@@ -55,8 +55,8 @@ def test_events_tell_the_run(tiny, memory, recipe):
     finetune(tiny(), memory, recipe=recipe, epochs=2, on_event=events.append)
     stages = list(dict.fromkeys(event.stage for event in events))
     expected = {
-        "linear-probe": ["reading", "features", "epoch"],
-        "full": ["reading", "training", "validating", "epoch"],
+        "linear-probe": ["reading", "groups", "features", "epoch"],
+        "full": ["reading", "groups", "training", "validating", "epoch"],
     }
     assert stages == expected[recipe]
     for stage in stages:
@@ -65,16 +65,15 @@ def test_events_tell_the_run(tiny, memory, recipe):
     assert [event.seconds for event in events] == sorted(event.seconds for event in events)
     epochs = [event for event in events if event.stage == "epoch"]
     assert [event.epoch for event in epochs] == [1, 2]
-    assert set(epochs[0].val) == {"loss", "accuracy", "balanced_accuracy"}
+    assert {"loss", "accuracy", "balanced_accuracy"} <= set(epochs[0].val)
 
 
 def test_result_as_plain_data(tiny, memory):
     result = finetune(tiny(), memory, epochs=2)
     assert isinstance(result, FinetuneResult)
     data = json.loads(json.dumps(result.to_json(), allow_nan=False))
-    assert data["history"][0].keys() == {
-        *("epoch", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "lr", "seconds")
-    }
+    named = {"epoch", "train_loss", "val_loss", "val_accuracy", "val_balanced_accuracy", "lr", "seconds"}
+    assert named <= data["history"][0].keys()
     assert data["evaluation"]["accuracy"] == 1.0
     assert data["counts"] == {"train": 52, "val": 12, "skipped": 0}
 
@@ -94,7 +93,7 @@ def test_skipped_photos_are_counted_and_named(tiny, make_folder):
     ("arguments", "error", "message"),
     [
         ({"recipe": "magic"}, TrainingError, "no recipe 'magic'"),
-        ({"augment": True}, TrainingError, "no option 'augment'"),
+        ({"augment": True}, TrainingError, "can't use the option 'augment'"),
         ({"epochs": 0}, TrainingError, "epochs=0"),
         ({"batch_size": 2.5}, TrainingError, "batch_size=2.5"),
         ({"lr": -1.0}, TrainingError, "lr=-1.0"),

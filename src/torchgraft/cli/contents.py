@@ -10,6 +10,7 @@ SECTIONS: dict[str, dict[str, str]] = {
     "Look": {
         "inspect": "What is in a checkpoint: format, parts, tensors.",
         "diff": "What two checkpoints have in common, and what not.",
+        "view": "A run, a checkpoint or a plan as a page in the browser.",
     },
     "Load": {
         "plan": "What would happen to every tensor, and why.",

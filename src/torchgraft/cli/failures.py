@@ -89,7 +89,11 @@ _LIST = re.compile(rf"""\b({_NAMES})=\[((?:["'][^"']*["'](?:, )?)+)\]""")
 _VALUE = re.compile(rf"""\b({_NAMES})=(?:(["'])([^"']*)\2|(\d+|…))""")
 _RENAME = re.compile(r"""\brename=\{["']([^"']*)["']: ["']([^"']*)["']\}""")
 _MODES = re.compile(r"""\bmodes=\{["']([^"']*)["']: ["']([^"']*)["']\}""")
-_FLAGS = {"overwrite=True": "--overwrite", 'unreadable="skip"': "--skip-unreadable"}
+_FLAGS = {
+    "overwrite=True": "--overwrite",
+    "resume=True": "--resume",
+    'unreadable="skip"': "--skip-unreadable",
+}
 
 
 def _as_options(hint: str) -> str:

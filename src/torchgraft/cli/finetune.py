@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Sequence
+import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,26 +11,45 @@ import click
 from rich.console import Group
 from rich.text import Text
 
-from torchgraft.cli.options import batch_size, out, output_options, seed, skip_unreadable, weights
+from torchgraft.cli.options import (
+    batch_size,
+    out,
+    output_options,
+    seed,
+    skip_unreadable,
+    task,
+    weights,
+)
 from torchgraft.cli.output import Output
-from torchgraft.finetuning.recipes import RECIPES
+from torchgraft.cli.run_asked_for import asked_for
+from torchgraft.cli.run_report import RunReport
+from torchgraft.cli.scores import scores_view
+from torchgraft.cli.sections import Sectioned
+from torchgraft.cli.training_groups import DryRunError, groups_view
+from torchgraft.cli.training_options import (
+    SECTIONS,
+    loop_options,
+    recipe_options,
+    run_options,
+    schedule_options,
+)
 
 if TYPE_CHECKING:
-    from torchgraft.finetuning import FinetuneResult
+    from torchgraft.finetuning import Epoch, Event, FinetuneResult
 
 __all__ = ["finetune"]
 
 
-@click.command(short_help="Train a model on a folder of images.")
-@click.argument("model")
-@click.argument("data")
-@out("The run folder: the model, its history, report.html.")
+@click.command(cls=Sectioned, sections=SECTIONS)
+@click.argument("model", required=False)
+@click.argument("data", required=False)
+@recipe_options
+@schedule_options
+@batch_size
+@seed
+@weights
 @click.option(
-    "--recipe",
-    type=click.Choice(list(RECIPES)),
-    default="linear-probe",
-    show_default=True,
-    help="linear-probe: only the classifier, on features computed once. full: everything.",
+    "--in-channels", type=click.IntRange(1), help="Adapt the model's input to so many channels first."
 )
 @click.option(
     "--val",
@@ -39,110 +58,112 @@ __all__ = ["finetune"]
     metavar="SHARE|FOLDER",
     help="Images to validate on: a share of DATA, or a folder.",
 )
+@task
 @click.option(
-    "--epochs", type=click.IntRange(1), help="Passes over the data; each recipe has its own number."
+    "--workers", type=click.IntRange(0), help="Processes that read images; else as suits the machine."
 )
-@click.option("--lr", type=click.FloatRange(0, min_open=True), help="Learning rate, likewise.")
-@click.option("--weight-decay", type=click.FloatRange(0), help="Likewise.")
-@click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without a better one.")
-@click.option("--max-steps", type=click.IntRange(1), help="Stop after so many steps of the optimizer.")
-@click.option(
-    "--workers", type=click.IntRange(0), default=0, show_default=True, help="Processes that read images."
-)
-@click.option("--feature-cache", metavar="FOLDER", help="Keep a linear probe's features for other runs.")
-@click.option("--overwrite", is_flag=True, help="Replace an earlier run in the run folder.")
-@click.option(
-    "--in-channels", type=click.IntRange(1), help="Adapt the model's input to so many channels first."
-)
-@batch_size
-@weights
-@seed
 @skip_unreadable
+@loop_options
+@out("The run folder: the model, its history, report.html.", required=False)
+@run_options
 @output_options
+@click.pass_context
 def finetune(
-    model: str,
-    data: str,
-    out: Path,
-    val: str,
-    in_channels: int | None,
-    weights: str,
-    builder: str | None,
-    seed: int,
-    skip_unreadable: bool,
+    context: click.Context,
+    /,
+    model: str | None,
+    data: str | None,
+    out: Path | None,
+    resume: str | None,
+    config: str | None,
+    dry_run: bool,
     output: Output,
-    **options: Any,
+    **given: Any,
 ) -> None:
     """Train MODEL on DATA, a folder with one subfolder a class (or train/ and val/ holding such).
 
     MODEL is a folder that torchgraft saved, or torchvision/NAME, timm/NAME, module:callable. Its
-    classifier is adapted to the folder's classes.
+    classifier is adapted to the folder's classes. Ctrl-C saves a checkpoint; --resume goes on from it.
 
     \b
     torchgraft finetune timm/resnet18 photos/ -o run/
     torchgraft finetune lite0/ photos/ -o run/ --recipe full --epochs 5 --lr 1e-4
     torchgraft finetune lite0/ photos/train --val photos/val -o run/ --json
+    torchgraft finetune --resume run/
+    torchgraft finetune --config run/config.json -o again/
     """
     import torchgraft as tg
     from torchgraft.cli.models import trained_model
     from torchgraft.cli.training_progress import TrainingProgress
+    from torchgraft.finetuning.processes.agreement import StoppedElsewhereError
+    from torchgraft.finetuning.processes.launching import main_first
 
-    start = trained_model(
-        model, weights=weights, builder=builder, seed=seed, in_channels=in_channels, for_training=True
-    )
-    with TrainingProgress(output) as progress:
-        result = tg.finetune(
-            start,
-            data,
-            out=out,
-            seed=seed,
-            on_event=progress,
-            unreadable="skip" if skip_unreadable else "error",
-            val=_share_or_folder(val),
-            **{name: value for name, value in options.items() if value is not None},
+    asked = asked_for(context, model=model, data=data, out=out, resume=resume, config=config, given=given)
+    with main_first():
+        start = trained_model(
+            **asked.model, seed=asked.arguments.get("seed", given["seed"]), for_training=True
         )
-    page = _write_page(
-        result, out, [("model", model), ("data", data), ("weights", weights), ("seed", str(seed))]
-    )
-    output.result(_shown(result, page), lambda: {**result.to_json(), "report": str(page)})
+    report = RunReport(asked.out, output)
+    with (
+        TrainingProgress(output, stop_at_groups=dry_run) as progress,
+        nullcontext() if dry_run or output.silent else report,
+    ):
+
+        def hear(event: Event) -> None:
+            progress(event)
+            report(event)
+
+        try:
+            result = tg.finetune(
+                start,
+                asked.data,
+                out=None if dry_run else asked.out,
+                on_event=hear,
+                resume=resume is not None,
+                command=asked.command,
+                **asked.arguments,
+            )
+        except DryRunError as ended:
+            groups = ended.groups
+            output.result(groups_view(groups), lambda: {"groups": [group.to_json() for group in groups]})
+            return
+        except StoppedElsewhereError:
+            if dry_run:
+                return
+            raise
+        except KeyboardInterrupt:
+            output.remark(f"stopped; go on with: torchgraft finetune --resume {shlex.quote(str(asked.out))}")
+            raise
+    if output.silent:
+        return
+    output.result(_shown(result, report.page), lambda: {**result.to_json(), "report": str(report.page)})
     for name in result.skipped:
         output.remark(f"skipped: {name}")
 
 
-def _share_or_folder(val: str) -> float | str:
-    try:
-        return float(val)
-    except ValueError:
-        return val
-
-
-def _write_page(result: FinetuneResult, out: Path, facts: Sequence[tuple[str, str]]) -> Path:
-    import torch
-
-    from torchgraft import __version__
-    from torchgraft.report.page import run_page, write_html
-
-    versions = (
-        "versions",
-        f"torchgraft {__version__}, torch {torch.__version__}, Python {platform.python_version()}",
-    )
-    return write_html(
-        run_page(result, title=f"{facts[0][1]} on {facts[1][1]}", facts=(*facts, versions)),
-        out / "report.html",
-    )
-
-
 def _shown(result: FinetuneResult, page: Path) -> Group:
     from torchgraft.report.safe_text import clean
-    from torchgraft.report.terminal import evaluation_view, history_view
+    from torchgraft.report.terminal import history_view
 
     best = [epoch.epoch for epoch in result.history].index(result.best_epoch)
-    scores = result.evaluation
     return Group(
-        history_view([epoch.to_json() for epoch in result.history], best=best),
+        history_view([_row(epoch) for epoch in result.history], best=best),
         Text(""),
-        evaluation_view(scores.metrics(), labels=scores.classes, confusion=scores.confusion),
+        scores_view(result.evaluation),
         Text(""),
         *(Text(clean(note, limit=1000)) for note in (result.adapted, *result.notes) if note),
         Text(f"run folder: {clean(page.parent)}"),
         Text(f"report: {clean(page)}", style="bold"),
     )
+
+
+def _row(epoch: Epoch) -> dict[str, float | int | None]:
+    """What 80 columns hold: the losses, the first two measures, the highest learning rate."""
+    measures = [name for name in epoch.val if name != "loss"][:2]
+    return {
+        "epoch": epoch.epoch,
+        "train_loss": epoch.train_loss,
+        **{f"val_{name}": epoch.val[name] for name in ("loss", *measures)},
+        "lr": max(epoch.lr.values(), default=None),
+        "seconds": epoch.seconds,
+    }

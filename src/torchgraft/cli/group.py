@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
@@ -12,8 +13,9 @@ import click
 
 from torchgraft import __version__
 from torchgraft.cli.contents import COMMANDS, SECTIONS, near_command
-from torchgraft.cli.failures import EXIT_CODES, describe
+from torchgraft.cli.failures import EXIT_CODES, Failure, describe
 from torchgraft.cli.output import Output
+from torchgraft.finetuning.launched import process_count, process_number
 
 __all__ = ["commands"]
 
@@ -64,6 +66,8 @@ class CommandGroup(click.Group):
         arguments = list(sys.argv[1:] if args is None else args)
         if not standalone_mode:
             return super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
+        if process_number() > 0 and not _IN_ALL_PROCESSES.intersection(arguments[:1]):
+            sys.exit(0)  # the first process does it
         try:
             code = super().main(arguments, prog_name, complete_var, standalone_mode=False, **extra)
         except click.Abort:
@@ -72,10 +76,27 @@ class CommandGroup(click.Group):
             if "--debug" in arguments or os.environ.get("TORCHGRAFT_DEBUG", "") not in ("", "0"):
                 raise
             failure = describe(error)
-            Output(json="--json" in arguments).fail(failure)
+            _fail(failure, json="--json" in arguments)
             code = failure.code
         sys.exit(code if isinstance(code, int) else 0)
 
+
+def _fail(failure: Failure, *, json: bool) -> None:
+    """Show it; of several processes that a launcher started only one."""
+    if process_count() == 1:
+        Output(json=json).fail(failure)
+        return
+    from torchgraft.finetuning.processes.failures import first_has_said, say_as_first
+
+    if process_number() == 0:
+        Output(json=json).fail(failure)
+        say_as_first(failure.message)
+    elif not first_has_said(failure.message):
+        Output().fail(replace(failure, message=f"process {process_number()}: {failure.message}"))
+
+
+_IN_ALL_PROCESSES = frozenset({"finetune", "evaluate"})
+"""What `torchrun` and the like start several times to share the work."""
 
 _CODES = "".join(f"\n  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 

@@ -11,11 +11,14 @@ from typing import Any, TypeVar
 import click
 
 from torchgraft.cli.output import Output
+from torchgraft.finetuning.launched import process_number
+from torchgraft.finetuning.tasks import TASKS
 
 __all__ = [
     "batch_size",
     "classifier_options",
     "everything",
+    "html",
     "image_size",
     "matching_options",
     "normalisation",
@@ -24,8 +27,10 @@ __all__ = [
     "seed",
     "select",
     "skip_unreadable",
+    "task",
     "token_options",
     "weights",
+    "workers",
 ]
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -44,7 +49,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(command)
     def with_output(*args: Any, as_json: bool, quiet: bool, debug: bool, **options: Any) -> Any:  # noqa: ARG001
         # --debug is read from the arguments by the group, since errors come also from parsing them
-        output = Output(json=as_json, quiet=quiet or as_json)
+        output = Output(json=as_json, quiet=quiet or as_json, silent=process_number() > 0)
         with output.hearing("torchgraft"):
             return command(*args, output=output, **options)
 
@@ -173,6 +178,8 @@ classifier_options = _together(
 )
 """`in_channels`, `num_classes`, `labels`, `class_map`, `in_mode`, `modes`, `stem`, `head`."""
 
+html = click.option("--html", type=_FILE, metavar="FILE", help="Write it as an HTML page too.")
+
 normalisation = click.option(
     "--normalisation",
     metavar="WHAT",
@@ -240,7 +247,7 @@ matching_options = _together(
     click.option(
         "--source-labels", type=_FILE, help="The checkpoint's class names; rows are carried over by name."
     ),
-    click.option("--html", type=_FILE, help="Write the plan as an HTML page too."),
+    html,
 )
 """`classifier_options`, `token_options`, `select`, what else `torchgraft.plan` takes, and `html`."""
 
@@ -272,6 +279,21 @@ skip_unreadable = click.option(
     "--skip-unreadable",
     is_flag=True,
     help="Leave out images that can't be read instead of stopping; they are named.",
+)
+
+
+task = click.option(
+    "--task",
+    type=click.Choice(list(TASKS)),
+    help="What the labels, or a model's outputs, are; else what the model has learned, or by their looks.",
+)
+
+workers = click.option(
+    "--workers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Images are read ahead by so many processes, or threads to predict.",
 )
 
 

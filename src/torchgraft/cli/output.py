@@ -32,11 +32,13 @@ class Output:
     Args:
         json: Results are one JSON document; nothing else goes to stdout.
         quiet: No remarks and no progress.
+        silent: Nothing at all but errors: another process says it.
     """
 
-    def __init__(self, *, json: bool = False, quiet: bool = False) -> None:
-        self.json = json
-        self.quiet = quiet
+    def __init__(self, *, json: bool = False, quiet: bool = False, silent: bool = False) -> None:
+        self.json = json and not silent
+        self.quiet = quiet or silent
+        self.silent = silent
         self._stdout = sys.stdout
         self._stderr = sys.stderr
 
@@ -65,6 +67,8 @@ class Output:
 
         Where `lines` says that it is longer than the terminal is high, it comes by the user's pager.
         """
+        if self.silent:
+            return
         if self.json:
             self._stdout.write(json_text(data()))
             self._stdout.flush()
@@ -77,12 +81,12 @@ class Output:
         """A result of one line that stays whole however long it is, such as a path; nothing with `--json`."""
         from rich.text import Text
 
-        if not self.json:
+        if not self.json and not self.silent:
             self._results.print(Text(text), soft_wrap=True)
 
     def show(self, what: RenderableType) -> None:
         """A part of the result for people, while a long command goes on; nothing with `--json`."""
-        if not self.json:
+        if not self.json and not self.silent:
             self._results.print(what)
 
     def remark(self, text: RenderableType) -> None:

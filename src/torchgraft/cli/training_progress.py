@@ -16,6 +16,7 @@ from rich.progress import (
 )
 
 from torchgraft.cli.output import Output
+from torchgraft.cli.training_groups import DryRunError, groups_view
 from torchgraft.report.quantities import percent
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ _WORDS = {
 class TrainingProgress:
     """A context; inside it, give it to `torchgraft.finetune` as `on_event`."""
 
-    def __init__(self, output: Output) -> None:
+    def __init__(self, output: Output, *, stop_at_groups: bool = False) -> None:
         self._output = output
+        self._stop_at_groups = stop_at_groups
         self._bars: Progress | None = None
         self._bar: TaskID | None = None
         self._stage = ""
@@ -63,13 +65,23 @@ class TrainingProgress:
 
     def __call__(self, event: Event) -> None:
         """Take note of one sign of progress."""
-        if event.stage == "epoch":
+        if event.stage == "groups":
+            self._groups(event)
+        elif event.stage == "epoch":
             self._output.remark(_epoch_line(event))
         elif self._bars is not None:
             self._move(event)
         elif event.stage != self._stage and event.stage in ("reading", "features"):
             self._output.remark(f"{_WORDS[event.stage]} ({event.total:,})")
         self._stage = event.stage
+
+    def _groups(self, event: Event) -> None:
+        if self._stop_at_groups:
+            raise DryRunError(event.groups)
+        if event.runs_on:
+            self._output.remark(f"running on: {event.runs_on}")
+        if event.groups:
+            self._output.remark(groups_view(event.groups))
 
     def _move(self, event: Event) -> None:
         assert self._bars is not None

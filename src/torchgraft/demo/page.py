@@ -11,7 +11,7 @@ import torchgraft as tg
 from torchgraft.demo.contest import FULL, PRETRAINED, PROBE, SCRATCH, spread
 from torchgraft.demo.material import SolarCells
 from torchgraft.demo.story import ARCHITECTURE, Demo
-from torchgraft.finetuning import FinetuneResult
+from torchgraft.finetuning import Evaluation, FinetuneResult
 from torchgraft.report.page import (
     ComparisonSection,
     ConfusionSection,
@@ -36,6 +36,8 @@ def write_page(demo: Demo, path: Path) -> Path:
     contest, cells = demo.contest, demo.cells
     best = contest.entry(PROBE, PRETRAINED).results[0]
     counts = best.counts
+    scores = best.evaluation
+    assert isinstance(scores, Evaluation)
     page = Page(
         title="From a file of foreign names to a working classifier",
         subtitle=f"{demo.weights.name}, grafted onto {ARCHITECTURE}, adapted to one channel and two classes, "
@@ -83,8 +85,8 @@ def write_page(demo: Demo, path: Path) -> Path:
                 text="The full fine-tune, epoch by epoch.",
             ),
             ConfusionSection(
-                best.evaluation.classes,
-                best.evaluation.confusion,
+                scores.classes,
+                scores.confusion,
                 text=f"Linear probe on grafted weights; the first seed's {counts['val']} validation photos.",
             ),
             PhotosSection(

@@ -29,6 +29,13 @@ __all__ = ["card_text", "export_card"]
 
 _UNKNOWN = "unknown"
 _SHORT = re.compile(r"[a-z0-9][a-z0-9.-]*")  # such as apache-2.0, bsd-3-clause, cc-by-nc-4.0
+_TASKS = {
+    "classes": "image-classification",
+    "multi-label": "image-classification",
+    "segmentation": "image-segmentation",
+}
+"""A model's task → the hub's word for it; the hub has none for numbers of an image."""
+
 _LISTS = ("datasets", "metrics", "tags", "language")
 
 
@@ -91,14 +98,14 @@ def _front_matter(
     model: nn.Module, name: str, info: ModelInfo, run: RunMetrics | None, said: Mapping[str, object]
 ) -> dict[str, object]:
     images = preprocessing_of(model, None) is not None
-    classifies = images and bool(sizes_of(model).classes)
+    kind = _TASKS.get(info.task or "classes") if images and sizes_of(model).classes else None
     head: dict[str, object] = {
         **_hub_licence(info.weights.get("licence", _UNKNOWN)),
         "library_name": _library(model),
-        "tags": ["torchgraft", *(["image-classification"] if classifies else [])],
+        "tags": ["torchgraft", *([kind] if kind else [])],
     }
-    if classifies:
-        head["pipeline_tag"] = "image-classification"
+    if kind:
+        head["pipeline_tag"] = kind
     if "hub" in info.weights:
         head["base_model"] = info.weights["hub"].partition("@")[0]
     if run is not None and run.values:
@@ -107,7 +114,7 @@ def _front_matter(
         head = {key: value for key, value in head.items() if not key.startswith("license_")}
     head |= said
     if run is not None and run.values and "model-index" not in said:
-        head["model-index"] = _model_index(name, run)
+        head["model-index"] = _model_index(name, run, kind or "other")
     return head
 
 
@@ -118,14 +125,14 @@ def _hub_licence(known: str) -> dict[str, str]:
     return {"license": "other", ("license_link" if "://" in known else "license_name"): known}
 
 
-def _model_index(name: str, run: RunMetrics) -> list[dict[str, object]]:
+def _model_index(name: str, run: RunMetrics, kind: str) -> list[dict[str, object]]:
     data = run.data or _UNKNOWN
     return [
         {
             "name": name,
             "results": [
                 {
-                    "task": {"type": "image-classification"},
+                    "task": {"type": kind},
                     "dataset": {"name": data, "type": data},
                     "metrics": [
                         {"type": key, "value": round(value, 6), "name": words}

@@ -19,6 +19,14 @@ _NAMES = {
     "macro_f1": "Macro F1",
     "roc_auc": "ROC AUC",
     "log_loss": "Log loss",
+    "mean_average_precision": "Mean average precision",
+    "micro_f1": "Micro F1",
+    "exact_match": "All classes right",
+    "mae": "Mean absolute error",
+    "rmse": "Root mean squared error",
+    "r2": "R²",
+    "mean_iou": "Mean IoU",
+    "pixel_accuracy": "Pixel accuracy",
 }
 """By the hub's names or near them, and in words."""
 

@@ -6,9 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-__all__ = ["Event", "OnEvent", "Stage"]
+from torchgraft.finetuning.group_table import GroupRow
 
-Stage: TypeAlias = Literal["reading", "features", "training", "validating", "epoch", "saving"]
+__all__ = ["Event", "OnEvent", "Stage", "Step"]
+
+Stage: TypeAlias = Literal["reading", "groups", "features", "training", "validating", "epoch", "saving"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,13 +18,16 @@ class Event:
     """One sign of progress.
 
     Attributes:
-        stage: What is being done; `epoch` once after each epoch, with its results in `val`.
+        stage: What is being done; `epoch` once after each epoch, with its results in `val`; `groups` once
+            before anything is trained.
         step: How much of it is done, in images or, for `training`, in steps of the optimizer.
         total: How much there is to do; for `epoch`, the number of epochs.
         epoch: Which epoch it is, from 1; 0 outside of any.
         train_loss: Mean loss over this epoch's batches so far.
         val: `loss`, `accuracy` and `balanced_accuracy` on the validation images, after an epoch.
         seconds: Since the run began.
+        groups: What is going to be trained and how fast, in the event of that name.
+        runs_on: Device, processes and precision, likewise.
     """
 
     stage: Stage
@@ -32,6 +37,29 @@ class Event:
     train_loss: float | None = None
     val: Mapping[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    groups: tuple[GroupRow, ...] = ()
+    runs_on: str = ""
 
 
 OnEvent: TypeAlias = Callable[[Event], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of the optimizer.
+
+    Attributes:
+        step: Its number in the run, from 1.
+        steps: How many there will be when this phase of the run is over.
+        epoch: From 1.
+        loss: Of its batch; on a GPU, of the one before.
+        lr: The learning rate of each group.
+        phase: Of a recipe that trains in several, from 1.
+    """
+
+    step: int
+    steps: int
+    epoch: int
+    loss: float
+    lr: Mapping[str, float]
+    phase: int = 1

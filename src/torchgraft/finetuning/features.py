@@ -6,6 +6,8 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,7 +19,8 @@ from torchgraft.finetuning.events import Event
 from torchgraft.finetuning.feature_cache import FeatureCache, fingerprint
 from torchgraft.finetuning.images.image_set import Images
 from torchgraft.finetuning.job import Job
-from torchgraft.finetuning.outputs import channels_last, eval_mode, logits_of
+from torchgraft.finetuning.memory_layout import channels_last
+from torchgraft.finetuning.outputs import eval_mode, logits_of
 from torchgraft.finetuning.scoring import score
 
 __all__ = ["features_of", "head_is_last"]
@@ -30,22 +33,17 @@ def features_of(job: Job, head: str) -> tuple[torch.Tensor, torch.Tensor]:
         TrainingError: They are not finite numbers.
     """
     count = len(job.train)
-    both = Images(
+    both = replace(
+        job.train,
         items=[*job.train.items, *job.val.items],
         labels=job.train.labels + job.val.labels,
-        classes=job.train.classes,
         names=job.train.names + job.val.names,
+        groups=(),
     )
     if job.feature_cache is None:
         features = _compute(job, head, both)
     else:
-        cache = FeatureCache(job.feature_cache, _model_key(job, head))
-        prints = [fingerprint(both, index, job.preprocessing.channels) for index in range(len(both))]
-        missing = cache.missing(prints)
-        if missing:
-            computed = _compute(job, head, both.subset(missing))
-            cache.add([prints[index] for index in missing], computed, write=job.engine.main)
-        features = cache.rows(prints)
+        features = _cached(job, head, both, job.feature_cache)
     if not torch.isfinite(features).all():
         raise TrainingError(
             "the model's features are not finite numbers",
@@ -90,11 +88,31 @@ def _compute(job: Job, head: str, images: Images) -> torch.Tensor:
         return score(
             job.model,
             job.engine.loader(loader),
-            lambda _: seen.pop().flatten(1),
+            lambda _output, _targets: seen.pop().flatten(1),
             device=job.engine.device,
             gather=job.engine.gather,
             progress=lambda done: job.emit(Event("features", min(done, total), total)),
         )
+
+
+def _cached(job: Job, head: str, images: Images, folder: Path) -> torch.Tensor:
+    """What is in the folder, and what was not, computed. Only the first of several processes looks there."""
+    kept: list[tuple[FeatureCache, list[bytes]]] = []
+
+    def missing_ones() -> list[int]:
+        cache = FeatureCache(folder, _model_key(job, head))
+        prints = [fingerprint(images, index, job.preprocessing.channels) for index in range(len(images))]
+        kept.append((cache, prints))
+        return cache.missing(prints)
+
+    missing = job.engine.first(missing_ones)
+    computed = _compute(job, head, images.subset(missing)) if missing else None
+    found = {}
+    for cache, prints in kept:
+        if computed is not None:
+            cache.add([prints[index] for index in missing], computed, write=True)
+        found["features"] = cache.rows(prints)
+    return job.engine.from_first(found)["features"]
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from torchgraft.model_info import Preprocessing
 if TYPE_CHECKING:
     from torchgraft.finetuning.images.reading import Picture
 
-__all__ = ["evaluation_input", "normalised"]
+__all__ = ["evaluation_input", "evaluation_pixels", "normalised", "size_before_crop"]
 
 
 def evaluation_input(picture: Picture, how: Preprocessing) -> torch.Tensor:
@@ -24,20 +24,27 @@ def evaluation_input(picture: Picture, how: Preprocessing) -> torch.Tensor:
     out; for a size that isn't square, the side that is relatively shorter. With `squash` both sides are
     resized to that. A picture that is smaller than the cut is padded with black.
     """
+    return normalised(evaluation_pixels(picture, how), how)
+
+
+def evaluation_pixels(picture: Picture, how: Preprocessing) -> torch.Tensor:
+    """The same before it is normalised: uint8 as long as the picture is, else float32 in 0…1."""
     height, width = _height_width(picture)
-    new_height, new_width = _resized(height, width, how)
-    return normalised(_centre(_resize(picture, new_height, new_width, how), how.size), how)
+    new_height, new_width = size_before_crop(height, width, how)
+    return _centre(_resize(picture, new_height, new_width, how), how.size)
 
 
 def normalised(picture: Picture, how: Preprocessing) -> torch.Tensor:
     """Scale to 0…1, subtract the mean, divide by the standard deviation."""
     tensor = picture if isinstance(picture, torch.Tensor) else _pixels(picture)
+    if tensor.dtype == torch.uint8:
+        tensor = tensor.float() / 255
     mean = torch.tensor(how.mean, dtype=torch.float32)[:, None, None]
     std = torch.tensor(how.std, dtype=torch.float32)[:, None, None]
     return (tensor - mean) / std
 
 
-def _resized(height: int, width: int, how: Preprocessing) -> tuple[int, int]:
+def size_before_crop(height: int, width: int, how: Preprocessing) -> tuple[int, int]:
     """Height and width before the crop: torchvision's rounding for squares, timm's for the rest."""
     target_height, target_width = (math.floor(side / how.crop) for side in how.size)
     if how.squash:
@@ -54,6 +61,8 @@ def _resize(picture: Picture, height: int, width: int, how: Preprocessing) -> Pi
     if _height_width(picture) == (height, width):
         return picture
     if isinstance(picture, torch.Tensor):
+        if picture.dtype == torch.uint8:
+            picture = picture.float() / 255
         antialias = how.interpolation != "nearest"
         mode = how.interpolation if antialias else "nearest-exact"
         sized = functional.interpolate(picture[None], (height, width), mode=mode, antialias=antialias)
@@ -81,7 +90,7 @@ def _centre(picture: Picture, size: tuple[int, int]) -> torch.Tensor:
 def _pixels(picture: Picture) -> torch.Tensor:
     array = np.array(picture)  # a copy: PIL's own memory is read-only
     array = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
-    return torch.from_numpy(np.ascontiguousarray(array)).float() / 255
+    return torch.from_numpy(np.ascontiguousarray(array))
 
 
 def _height_width(picture: Picture) -> tuple[int, int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from torchgraft.finetuning.events import Event
+from torchgraft.finetuning.events import Event, Step
+from torchgraft.finetuning.fitting.options import Fitting
 from torchgraft.finetuning.result import Epoch
+from torchgraft.finetuning.resuming.progress import Progress
 from torchgraft.model_info import Preprocessing
 
 if TYPE_CHECKING:
@@ -16,7 +18,10 @@ if TYPE_CHECKING:
     from torch import nn
 
     from torchgraft.finetuning.engine import Engine
+    from torchgraft.finetuning.fitting.lr_sweep import Sweep
+    from torchgraft.finetuning.group_table import GroupRow
     from torchgraft.finetuning.images.image_set import Images
+    from torchgraft.finetuning.tasks.task import Task
 
 __all__ = ["Job", "Recipe", "Trained"]
 
@@ -36,14 +41,20 @@ class Job:
         batch_size: Images a step.
         seed: Of everything that is random.
         patience: Stop after so many epochs without a better one; `None`: never.
-        workers: Processes that read images.
+        workers: Processes that read images; `None`: as suits the machine.
         max_steps: Stop after so many steps of the optimizer; `None`: never.
         feature_cache: A folder for features that another run may need again.
+        task: What is learned, and how it is measured.
+        fitting: Options of the training loop.
         engine: Runs the steps.
         emit: Reports progress.
         on_epoch: To be called after each epoch, with the number of epochs there will be at most.
         on_best: To be called when the model holds weights that are worth saving, with the
-            probabilities (images, classes) that they give for `val`.
+            task's outcomes (a row an image) that they give for `val`.
+        after: What an earlier phase of the same recipe did to the model; its history goes on.
+        progress: Counts the phases, and makes each go on where an interrupted run was.
+        on_step: To be called after each step of the optimizer.
+        sweep: Instead of training, learning rates are tried (`find_lr`).
     """
 
     model: nn.Module
@@ -57,13 +68,19 @@ class Job:
     weight_decay: float | None
     seed: int
     patience: int | None
-    workers: int
+    workers: int | None
     max_steps: int | None
     feature_cache: Path | None
+    task: Task
+    fitting: Fitting
     engine: Engine
     emit: Callable[[Event], None]
     on_epoch: Callable[[Epoch, int], None]
     on_best: Callable[[int, torch.Tensor], None]
+    after: Trained | None = None
+    progress: Progress = field(default_factory=Progress)
+    on_step: Callable[[Step], object] = lambda _: None
+    sweep: Sweep | None = None
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Of all heads, each once."""
@@ -87,7 +104,7 @@ class Trained:
     Attributes:
         history: Every epoch.
         best_epoch: The one whose weights the model has now, from 1.
-        probabilities: (validation images, classes) of those weights.
+        outcomes: The task's, a row a validation image, of those weights.
         trainable: Number of parameters that were trained.
         settings: The numbers it went by, for the run folder.
         notes: Whatever the user should know.
@@ -95,14 +112,22 @@ class Trained:
 
     history: tuple[Epoch, ...]
     best_epoch: int
-    probabilities: torch.Tensor
+    outcomes: torch.Tensor
     trainable: int
     settings: dict[str, Any]
     notes: Sequence[str] = ()
 
 
 class Recipe(Protocol):
-    """A way of fine-tuning: a frozen dataclass whose fields are its options."""
+    """A way of fine-tuning: a frozen dataclass whose fields are its options.
+
+    A class attribute `loop_options` names those of `Fitting` that it can use; all of them if it has none,
+    or if it is `None`.
+    """
+
+    def groups(self, job: Job) -> tuple[GroupRow, ...]:
+        """What would learn and how fast; nothing is trained or changed."""
+        ...
 
     def train(self, job: Job) -> Trained:
         """Train `job.model` in place and leave it with the best epoch's weights."""

@@ -2,62 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import torch
 from torch.nn import functional
 
-__all__ = ["Head", "fit_logistic"]
+from torchgraft.finetuning.linear_head import Head, Standard, standardised
 
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """A linear head after some iterations: `weight` (classes, features), `bias` (classes,) or none.
-
-    `train_loss` is the mean cross-entropy over the training features, in nats.
-    """
-
-    weight: torch.Tensor
-    bias: torch.Tensor | None
-    train_loss: float
+__all__ = ["fit_logistic"]
 
 
 def fit_logistic(
     features: torch.Tensor,
-    labels: torch.Tensor,
-    classes: int,
+    targets: torch.Tensor,
+    outputs: int,
     *,
     bias: bool,
     l2: float,
     lr: float,
     rounds: int,
     iterations: int,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] = functional.cross_entropy,
+    standard: Standard | None = None,
 ) -> Iterator[Head]:
     """Fit, and give the head after each round; ends early when it no longer gets better.
 
     Features are standardised meanwhile, so that one `l2` suits them all; the heads that are given
-    are for the features as they came: scale and shift are folded into weight and bias. Without a
-    bias there is nothing to fold a shift into, and features are only scaled.
+    are for the features as they came.
 
-    Minimises the mean cross-entropy + l2/2 · ‖standardised weight‖², starting from zero.
+    Minimises the loss + l2/2 · ‖standardised weight‖², starting from zero.
 
     Args:
         features: (images, features), float32.
-        labels: (images,), int64.
-        classes: Number of classes.
+        targets: What `loss` compares scores (images, outputs) with: classes, (images,) of int64, by default.
+        outputs: Number of classes.
         bias: Whether the head has one.
         l2: Strength of the penalty.
         lr: First step of the line search.
         rounds: How many heads to give at most.
         iterations: Steps of L-BFGS in a round.
+        loss: A mean over the images, convex; by default cross-entropy.
+        standard: The features standardised, if that has been done.
     """
-    shift = features.mean(dim=0) if bias else torch.zeros(features.shape[1])
-    spread = features.std(dim=0, correction=0)
-    scale = torch.where(spread > 1e-7, spread, torch.ones_like(spread))
-    standard = (features - shift) / scale
-    weight = torch.zeros(classes, features.shape[1], requires_grad=True)
-    offset = torch.zeros(classes, requires_grad=True) if bias else None
+    standard = standard or standardised(features, bias=bias)
+    weight = torch.zeros(outputs, features.shape[1], requires_grad=True)
+    offset = torch.zeros(outputs, requires_grad=True) if bias else None
     parameters = [weight] if offset is None else [weight, offset]
     optimizer = torch.optim.LBFGS(
         parameters, lr=lr, max_iter=iterations, history_size=20, line_search_fn="strong_wolfe"
@@ -65,8 +54,8 @@ def fit_logistic(
 
     def objective() -> float:
         optimizer.zero_grad()
-        loss = functional.cross_entropy(functional.linear(standard, weight, offset), labels)
-        total = loss + 0.5 * l2 * weight.square().sum()
+        total = loss(functional.linear(standard.features, weight, offset), targets)
+        total = total + 0.5 * l2 * weight.square().sum()
         total.backward()  # type: ignore[no-untyped-call]
         return float(total.detach())
 
@@ -74,11 +63,10 @@ def fit_logistic(
     for _ in range(rounds):
         optimizer.step(objective)  # type: ignore[no-untyped-call]
         with torch.no_grad():
-            loss = float(functional.cross_entropy(functional.linear(standard, weight, offset), labels))
-            folded = weight / scale
-            folded_bias = None if offset is None else offset - folded @ shift
-            after = loss + 0.5 * l2 * float(weight.square().sum())
-        yield Head(folded.detach().clone(), folded_bias, loss)
+            value = float(loss(functional.linear(standard.features, weight, offset), targets))
+            after = value + 0.5 * l2 * float(weight.square().sum())
+            head = standard.head(weight, offset, value)
+        yield head
         if not before - after > 1e-6 * max(1.0, abs(after)):
             return
         before = after

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from torchgraft.errors import SaveError
-from torchgraft.finetuning.events import Event, OnEvent
-from torchgraft.finetuning.metrics import Evaluation, measure
+from torchgraft.finetuning.evaluations.evaluation import AnyEvaluation
+from torchgraft.finetuning.events import Event, OnEvent, Step
+from torchgraft.finetuning.head_units import in_user_units
 from torchgraft.finetuning.result import Epoch
 from torchgraft.finetuning.run_folder import RunFolder
+from torchgraft.finetuning.tracking import Log, epoch_values, step_values, unheard
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
     from torchgraft.finetuning.learning_data import LearningData
+    from torchgraft.finetuning.tasks.task import Task
 
 __all__ = ["Reporting", "recorded", "timed"]
 
@@ -33,6 +36,10 @@ class Reporting:
         emit: Takes events.
         data: Gives the truth about the validation images.
         classes: Names of the model's outputs.
+        task: Measures.
+        heads: Module paths of the model's classifiers.
+        whole: Gives the model as it is to be saved; `None` in processes that don't save.
+        log: Takes losses and measures for trackers; at most one step a second goes to `log_step`.
     """
 
     model: nn.Module
@@ -40,31 +47,39 @@ class Reporting:
     emit: OnEvent
     data: LearningData
     classes: tuple[str, ...]
+    task: Task
+    heads: tuple[str, ...]
+    whole: Callable[[nn.Module], nn.Module | None] = lambda model: model
+    log: Log = unheard
+    log_step: Log = unheard
+    _steps: list[int] = field(default_factory=lambda: [0])
 
     def epoch(self, epoch: Epoch, total: int) -> None:
         """Write the history and tell of the epoch; `total` is how many there are at most."""
         if self.folder is not None:
-            self.folder.add_epoch(epoch)
-        val = {
-            "loss": epoch.val_loss,
-            "accuracy": epoch.val_accuracy,
-            "balanced_accuracy": epoch.val_balanced_accuracy,
-        }
-        self.emit(Event("epoch", epoch.epoch, total, epoch.epoch, epoch.train_loss, val))
+            self.folder.add_epoch(epoch, total)
+        self.log(epoch_values(epoch), self._steps[0] or epoch.epoch)
+        self.emit(Event("epoch", epoch.epoch, total, epoch.epoch, epoch.train_loss, dict(epoch.val)))
 
-    def best(self, epoch: int, probabilities: torch.Tensor) -> None:
-        """Save the model, whose `probabilities` (images, classes) on the validation images are these."""
+    def step(self, step: Step) -> None:
+        """Write it down."""
         if self.folder is not None:
+            self.folder.add_step(step)
+        self._steps[0] = step.step
+        self.log_step(step_values(step), step.step)
+
+    def best(self, epoch: int, outcomes: torch.Tensor) -> None:
+        """Save the model, whose `outcomes` (a row an image) on the validation images are these."""
+        whole = self.whole(self.model)
+        if self.folder is not None and whole is not None:
             self.emit(Event("saving", 0, 1, epoch))
-            self.folder.keep(self.model, epoch, self.evaluation(probabilities))
+            with in_user_units(self.task, whole, self.heads):
+                self.folder.keep(whole, epoch, self.evaluation(outcomes))
             self.emit(Event("saving", 1, 1, epoch))
 
-    def evaluation(self, probabilities: torch.Tensor) -> Evaluation:
+    def evaluation(self, outcomes: torch.Tensor) -> AnyEvaluation:
         """Compare with the truth."""
-        import numpy as np
-
-        labels = np.asarray(self.data.val.labels)
-        return measure(probabilities.numpy(), labels, self.classes, skipped=self.data.skipped)
+        return self.task.measure(outcomes, self.data.val, self.classes, skipped=self.data.skipped)
 
 
 @contextmanager

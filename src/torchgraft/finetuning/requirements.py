@@ -9,6 +9,10 @@ from torchgraft.errors import MissingDependencyError
 __all__ = ["require"]
 
 _PACKAGES = {"PIL": "pillow", "sklearn": "scikit-learn"}
+_IN_NO_EXTRA = {"datasets", "tifffile"}
+"""Only some data needs these."""
+_EXTRAS = {"peft": "lora"}
+"""All others are in `train`."""
 
 
 def require(*modules: str) -> None:
@@ -23,5 +27,7 @@ def require(*modules: str) -> None:
         except ImportError as error:
             raise MissingDependencyError(
                 f"fine-tuning needs {_PACKAGES.get(module, module)}, which is not installed ({error})",
-                hint="pip install 'torchgraft[train]'",
+                hint=f"pip install {module}"
+                if module in _IN_NO_EXTRA
+                else f"pip install 'torchgraft[{_EXTRAS.get(module, 'train')}]'",
             ) from error

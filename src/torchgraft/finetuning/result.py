@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from torchgraft.finetuning.metrics import Evaluation
+from torchgraft.finetuning.evaluations.evaluation import AnyEvaluation
+from torchgraft.finetuning.group_table import GroupRow
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,25 +22,39 @@ class Epoch:
 
     Attributes:
         epoch: From 1.
-        train_loss: Mean cross-entropy over the training batches; for a probe, over all features.
-        val_loss: Mean cross-entropy over the validation images.
-        val_accuracy: Share of validation images that were classified rightly.
-        val_balanced_accuracy: The same, averaged over the classes.
-        lr: The learning rate at the epoch's end; `None` where the optimizer has none.
+        train_loss: Mean loss over the training batches; for a probe, over all features.
+        val: `loss` and the task's other measures on the validation images, by name; of images with one
+            class each: `accuracy`, `balanced_accuracy` and more.
+        lr: The learning rate of each group at the epoch's end; empty where the optimizer has none.
         seconds: How long it took, validation included.
     """
 
     epoch: int
     train_loss: float
-    val_loss: float
-    val_accuracy: float
-    val_balanced_accuracy: float
-    lr: float | None
+    val: Mapping[str, float]
+    lr: Mapping[str, float]
     seconds: float
 
-    def to_json(self) -> dict[str, float | int | None]:
-        """Plain data for a JSON file."""
-        return asdict(self)
+    @property
+    def val_loss(self) -> float:
+        """Mean loss over the validation images."""
+        return self.val["loss"]
+
+    @property
+    def val_accuracy(self) -> float | None:
+        """Share of validation images that were classified rightly, if that is the task."""
+        return self.val.get("accuracy")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a JSON file, one level deep but for the learning rates."""
+        val = {f"val_{name}": value for name, value in self.val.items()}
+        return {
+            "epoch": self.epoch,
+            "train_loss": self.train_loss,
+            **val,
+            "lr": dict(self.lr),
+            "seconds": self.seconds,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,7 @@ class FinetuneResult:
         total: Parameters in all.
         seconds: The whole run.
         out: The run folder, if there is one.
+        groups: What was trained and how fast.
     """
 
     model: nn.Module
@@ -67,7 +84,7 @@ class FinetuneResult:
     classes: tuple[str, ...]
     history: tuple[Epoch, ...]
     best_epoch: int
-    evaluation: Evaluation
+    evaluation: AnyEvaluation
     counts: dict[str, int]
     skipped: tuple[str, ...] = ()
     adapted: str = ""
@@ -76,6 +93,7 @@ class FinetuneResult:
     total: int = 0
     seconds: float = 0.0
     out: Path | None = field(default=None)
+    groups: tuple[GroupRow, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Everything but the model, as plain data."""
@@ -93,6 +111,7 @@ class FinetuneResult:
             "total": self.total,
             "seconds": self.seconds,
             "out": str(self.out) if self.out is not None else None,
+            "groups": [row.to_json() for row in self.groups],
         }
 
     def __str__(self) -> str:

@@ -1,0 +1,1 @@
+"""Several processes at once: each does its share of every batch, and the results are put together."""
