@@ -38,7 +38,7 @@ def test_each_parameter_has_the_rate_and_the_decay_that_timm_gives_it(memory, mo
         groups.extend(given)
         return optimizer_named(kind, given)
 
-    monkeypatch.setattr("torchgraft.finetuning.fitting.loop.optimizer_named", watch)
+    monkeypatch.setattr("torchgraft.finetuning.fitting.phase.optimizer_named", watch)
     events: list[Event] = []
     finetune(
         model,

@@ -1,4 +1,5 @@
 import json
+import os
 from importlib.metadata import version
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from safetensors.torch import load_file
 
 from torchgraft.errors import DataError, SaveError, TrainingError
 from torchgraft.finetuning import finetune
+from torchgraft.finetuning.run_folder import RunFolder
+from torchgraft.storage.temporaries import new_file
 
 FULL = {"recipe": "full", "lr": 0.02, "epochs": 3, "head_lr": 1.0}
 
@@ -106,3 +109,34 @@ def test_unusable_data_leaves_no_folder(tiny, memory, tmp_path):
     with pytest.raises(DataError):
         finetune(tiny(), (memory[0], ["a"] * 64), out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_was_killed_before_its_first_file(tmp_path):
+    """What is left of a file that was being written is nobody's; a file of the user's is theirs."""
+    run = tmp_path / "run"
+    run.mkdir()
+    descriptor, _ = new_file(run / "config.json")
+    os.close(descriptor)
+    RunFolder(run).start({})
+    assert sorted(path.name for path in run.iterdir()) == ["config.json", "history.jsonl"]
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / ".hidden").touch()
+    with pytest.raises(SaveError, match="not empty"):
+        RunFolder(other)
+
+
+def test_a_run_that_is_killed_while_it_replaces_another(tmp_path, monkeypatch):
+    """Whatever was removed by then, the folder is still known as a run's."""
+    run = tmp_path / "run"
+    RunFolder(run).start({"classes": ["a"]})
+    (run / "checkpoints").mkdir()
+
+    def killed(path):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("torchgraft.finetuning.run_folder.shutil.rmtree", killed)
+    with pytest.raises(KeyboardInterrupt):
+        RunFolder(run, overwrite=True).start({"classes": ["b"]})
+    monkeypatch.undo()
+    assert RunFolder(run, resume=True).earlier["classes"] == ["a"]

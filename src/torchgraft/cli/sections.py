@@ -27,7 +27,7 @@ class Sectioned(click.Command):
         lines: dict[str, list[tuple[str, str]]] = {heading: [] for heading in (*self.sections, "Options")}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and not isinstance(parameter, click.Argument):
                 lines[place.get(parameter.name or "", "Options")].append(record)
         for heading, records in lines.items():
             if records:

@@ -33,6 +33,10 @@ _WORDS = {
 }
 
 
+_MEASURES = 3
+"""As many fit on a line; the rest is in the table at the end and in the run folder."""
+
+
 class TrainingProgress:
     """A context; inside it, give it to `torchgraft.finetune` as `on_event`."""
 
@@ -95,8 +99,9 @@ class TrainingProgress:
 
 def _epoch_line(event: Event) -> str:
     train = f"  training loss {event.train_loss:.4f}" if event.train_loss is not None else ""
+    shown = list(event.val.items())[:_MEASURES]
     val = "".join(
         f"  {name.replace('_', ' ')} {percent(value) if 'accuracy' in name else f'{value:.4f}'}"
-        for name, value in event.val.items()
+        for name, value in shown
     )
     return f"epoch {event.epoch:>3}/{event.total}{train}{'  validation:' if val else ''}{val}"

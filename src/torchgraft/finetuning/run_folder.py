@@ -21,6 +21,7 @@ from torchgraft.finetuning.events import Step
 from torchgraft.finetuning.result import Epoch
 from torchgraft.finetuning.step_log import StepLog
 from torchgraft.storage.atomic import write_text_atomic
+from torchgraft.storage.temporaries import sweep
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +35,9 @@ Status: TypeAlias = Literal["running", "finished", "interrupted", "failed"]
 
 _MARK = "torchgraft_run"
 _VERSION = 2
-_FILES = ("config.json", "history.json", "history.jsonl", "steps.jsonl", "metrics.json")
+_FILES = ("history.json", "history.jsonl", "steps.jsonl", "metrics.json")
+"""But for `config.json`, which is replaced: without it a folder would be taken for somebody else's."""
+
 _FOLDERS = ("model", "checkpoints", "diverged", "mistakes", "trackers")
 _PACKAGES = ("torch", "torchvision", "accelerate", "scikit-learn", "numpy", "pillow", "safetensors", "timm")
 
@@ -64,6 +67,7 @@ class RunFolder:
         self._last_step = 0
         self._steps = StepLog(path / "steps.jsonl")
         self._began = time.monotonic()
+        sweep(path / "config.json")  # of a run that was killed before it had one
         try:
             if path.exists() and any(path.iterdir()):
                 self._before = self._earlier(overwrite=overwrite, resume=resume)

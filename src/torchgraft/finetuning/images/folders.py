@@ -128,5 +128,6 @@ def _subfolders(folder: Path) -> list[Path]:
 def _existing(path: str | os.PathLike[str]) -> Path:
     root = Path(path)
     if not root.is_dir():
-        raise DataError("not a folder" if root.exists() else "no such folder", where=str(root))
+        what, hint = ("not a folder", None) if root.exists() else ("no such folder", "check the path")
+        raise DataError(what, where=str(root), hint=hint)
     return root

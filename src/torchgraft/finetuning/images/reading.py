@@ -109,6 +109,8 @@ def _guarded(read: Callable[[], _T], where: str) -> _T:
         return read()
     except (DataError, MissingDependencyError):
         raise
+    except FileNotFoundError as error:
+        raise DataError("no such file", where=where, hint="check the path") from error
     except Exception as error:
         cause = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"can't be read ({cause})", where=where) from error

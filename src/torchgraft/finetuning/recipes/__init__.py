@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, cast
 
@@ -55,7 +57,7 @@ def recipe_named(recipe: str | Recipe, options: dict[str, Any]) -> tuple[Recipe,
             f"recipe {name!r} can't use the option {option!r}"
             if can_not
             else f"recipe {name!r} has no option {option!r}",
-            hint=f"options: {', '.join(usable) or 'none'}",
+            hint=f"{_meant(option, usable)}options: {', '.join(usable) or 'none'}",
         )
     chosen = recipe
     if isinstance(recipe, str):
@@ -82,12 +84,17 @@ def recipe_name(recipe: str | Recipe) -> str:
     return listed or str(getattr(recipe, "name", kind.__name__))
 
 
+def _meant(word: str, known: Iterable[str]) -> str:
+    near = get_close_matches(word, known, n=1)
+    return f"did you mean {near[0]!r}? " if near else ""
+
+
 def _class_of(name: str) -> Any:
     place = RECIPES.get(name, name if ":" in name else None)
     if place is None:
         raise TrainingError(
             f"there is no recipe {name!r}",
-            hint=f"recipes: {', '.join(RECIPES)}; or module:Class",
+            hint=f"{_meant(name, RECIPES)}recipes: {', '.join(RECIPES)}; or module:Class",
         )
     module, _, class_name = place.partition(":")
     try:
