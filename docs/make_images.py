@@ -1,19 +1,16 @@
 """Make the pictures of the README and the guides from the real thing.
 
-    python docs/make_images.py [torchgraft-demo/report.html]
+    python docs/make_images.py
+    python docs/make_run_images.py    # apart, for it fine-tunes three times
 
-Plans and refusals are drawn as SVG from what the terminal shows. The demo's report is photographed with
-headless Chromium, if a report is named (or lies where `make demo` puts it) and Chromium is installed.
+Plans and refusals are drawn as SVG from what the terminal shows; pages are photographed with headless Chromium.
 """
 
 from __future__ import annotations
 
 import io
 import re
-import shutil
-import subprocess
 import sys
-import tempfile
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
@@ -22,7 +19,6 @@ import timm
 import torch
 import torchvision
 from make_page_images import make_page_images
-from PIL import Image
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
 from rich.text import Text
@@ -66,12 +62,6 @@ def main() -> None:
     draw("plan", [plan_view(lite0)], "torchgraft plan timm/tf_efficientnet_lite0 efficientnet_lite0.pth")
     counter = replace(tg.plan(Counter(), MOBILENET_V2), checkpoint="mobilenet_v2.pth")
     draw("refusal", refused(counter), "torchgraft graft my_net:Counter mobilenet_v2.pth -o counter/")
-    report = Path(sys.argv[1] if len(sys.argv) > 1 else "torchgraft-demo/report.html")
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if report.is_file() and chromium:
-        photograph("report", report, chromium)
-    else:
-        print("no report or no Chromium: images/report.png stays as it is", file=sys.stderr)
     make_page_images()
 
 
@@ -103,29 +93,6 @@ def draw(name: str, shown: list[RenderableType], command: str) -> None:
         console.print(part)
     svg = console.export_svg(title=command, code_format=SVG, unique_id=name)
     (IMAGES / f"{name}.svg").write_text(svg, encoding="utf-8")
-
-
-def photograph(name: str, page: Path, chromium: str) -> None:
-    """A PNG of the upper part of a page."""
-    with tempfile.TemporaryDirectory() as folder:
-        shot, copy = Path(folder, "shot.png"), Path(folder, "page.html")
-        # not this machine's folders
-        copy.write_text(re.sub(r"/[^\s<>\"']*/(?=[^/\s<>\"']+\.pth)", "", page.read_text("utf-8")), "utf-8")
-        subprocess.run(
-            [
-                chromium,
-                "--headless",
-                "--no-sandbox",
-                "--hide-scrollbars",
-                "--window-size=1100,1150",
-                f"--screenshot={shot}",
-                copy.as_uri(),
-            ],
-            check=True,
-            capture_output=True,
-        )
-        with Image.open(shot) as image:
-            image.convert("RGB").quantize(128).save(IMAGES / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
