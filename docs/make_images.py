@@ -3,7 +3,7 @@
     python docs/make_images.py
     python docs/make_run_images.py    # apart, for it fine-tunes three times
 
-Plans and refusals are drawn as SVG from what the terminal shows; pages are photographed with headless Chromium.
+Plans and refusals are drawn as SVG from what the terminal shows; pages are photographed with Chromium.
 """
 
 from __future__ import annotations
