@@ -59,8 +59,8 @@ def usual(model: nn.Module, train: Images) -> nn.Module:
     model.eval()  # batch statistics of a frozen backbone stay
     generator = torch.Generator().manual_seed(0)
     for _ in range(EPOCHS):
-        loader = DataLoader(Inputs(train, HOW, target=int), batch_size=BATCH, shuffle=True, generator=generator)
-        for inputs, labels, _ in loader:
+        seen = Inputs(train, HOW, target=int)
+        for inputs, labels, _ in DataLoader(seen, BATCH, shuffle=True, generator=generator):
             optimizer.zero_grad()
             functional.cross_entropy(model(inputs), labels).backward()
             optimizer.step()

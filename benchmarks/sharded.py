@@ -53,8 +53,8 @@ import torchgraft as tg
 OLD = [f"class {number}" for number in range(1000)]
 ROWS = list(range(300, 321))
 NEW = [OLD[row] for row in ROWS]
-STEMS = {"convnext_large": "features.0.0", "convnext_tiny": "features.0.0"}
-HEADS = {"convnext_large": "classifier.2", "convnext_tiny": "classifier.2"}
+STEMS = {"convnext_large": "features.0.0", "convnext_tiny": "features.0.0", "vit_h_14": "conv_proj"}
+HEADS = {"convnext_large": "classifier.2", "convnext_tiny": "classifier.2", "vit_h_14": "heads.head"}
 
 PLAIN = "--plain" in sys.argv
 LABELS = {} if PLAIN else {"source_labels": OLD, "labels": NEW}
@@ -70,12 +70,14 @@ def build(name: str) -> nn.Module:
         model = torchvision.models.get_model(name, num_classes=len(NEW))
         old = model.get_submodule(STEMS[name])
         new = nn.Conv2d(4, old.out_channels, old.kernel_size, old.stride)
-        model.get_submodule(STEMS[name].rpartition(".")[0])[0] = new
+        parent, _, own = STEMS[name].rpartition(".")
+        setattr(model.get_submodule(parent), own, new)
     return model.eval()
 
 
 def spread(model: nn.Module) -> nn.Module:
-    for stage in model.features:
+    stages = [model.encoder.layers] if hasattr(model, "encoder") else model.features
+    for stage in stages:
         for block in stage:
             if any(True for _ in block.parameters()):
                 fully_shard(block)
