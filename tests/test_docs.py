@@ -74,7 +74,8 @@ def runnable(page: Path) -> list[Block]:
     return [b for b in blocks(page) if b.language == "python" and not b.comment.startswith("not run: ")]
 
 
-WITH_CODE = [page for page in PAGES if page.is_file() and runnable(page)]
+TRANSLATED = [page for page in PAGES if page.name.endswith(".zh.md")]
+WITH_CODE = [page for page in PAGES if page.is_file() and runnable(page) and page not in TRANSLATED]
 
 
 def name_of(page: Path) -> str:
@@ -118,6 +119,16 @@ def test_code_runs_and_prints_what_is_shown(page, workplace):
         shown = block.language == "text" and block.follows in printed
         if shown and not block.comment.startswith("varies: "):
             assert without_times(block.text) == without_times(printed[block.follows]), block.line
+
+
+@pytest.mark.parametrize("page", TRANSLATED, ids=name_of)
+def test_a_translation_shows_the_same_code(page):
+    original = page.with_name(page.name.replace(".zh.md", ".md"))
+    assert [(b.language, b.text) for b in blocks(page)] == [(b.language, b.text) for b in blocks(original)]
+    links = re.compile(r"\]\(([^)\s]+)\)")
+    sideways = {page.name, original.name}
+    ours, theirs = (set(links.findall(p.read_text("utf-8"))) - sideways for p in (page, original))
+    assert ours == theirs
 
 
 def without_times(text: str) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import re
+import runpy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -121,6 +123,32 @@ def test_imports_are_read_right():
 
 def test_every_module_is_in_a_room_of_the_list():
     assert {room(module) for module in FILES} - {"", "__main__"} == set(ROOMS)
+
+
+@pytest.mark.parametrize(
+    ("heading", "listed"),
+    [
+        ("# Architecture", ROOMS),
+        (
+            "### Inside `finetuning/`",
+            sorted(path.parent.name for path in (ROOT / "finetuning").glob("*/__init__.py")),
+        ),
+    ],
+)
+def test_the_architecture_page_lists_them_all(heading, listed):
+    page = (Path(__file__).parent.parent / "docs" / "architecture.md").read_text("utf-8")
+    section = f"\n{page}".partition(f"\n{heading}\n")[2].partition("\n#")[0]
+    rows = re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)
+    names = [name for row in rows for name in re.findall(r"`(\w+)(?:/|\.py)`", row)]
+    assert (names if heading.startswith("# ") else sorted(names)) == listed
+
+
+def test_the_architecture_is_drawn_as_its_script_says():
+    docs = Path(__file__).parent.parent / "docs"
+    drawn = (docs / "images" / "architecture.svg").read_text("utf-8")
+    assert drawn == runpy.run_path(str(docs / "make_architecture_image.py"))["drawing"]()
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} - {"demo"}
+    assert {name for name in packages if name not in drawn} == set()
 
 
 @pytest.mark.parametrize("here", ROOMS)

@@ -97,7 +97,8 @@ def _from_file(path: Path) -> tuple[str, ...]:
         text = where.read_text("utf-8-sig")
         labels = _from_json(json.loads(text)) if where.suffix.lower() == ".json" else _from_lines(text)
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"class names can't be read: {error}", where=str(path), hint=_HINT) from error
+        why = getattr(error, "strerror", None) or error
+        raise DataError(f"class names can't be read: {why}", where=str(path), hint=_HINT) from error
     if not labels:
         raise DataError("holds no class names", where=str(path), hint=_HINT)
     return labels

@@ -48,12 +48,13 @@ def test_fetch_says_what_is_missing_and_where_to_put_it(kept, call):
 
 def test_fetch_shows_what_it_waits_for(kept, call, monkeypatch):
     import torchgraft as tg
-    from torchgraft.storage.download_event import DownloadEvent
+    from torchgraft.storage.download_event import Progress
 
-    def fetch(url, *, sha256, on_event, timeout):
-        on_event(DownloadEvent("waiting", "net.pth"))
-        on_event(DownloadEvent("downloading", "net.pth", 35, 70, 10.0, 3.5))
-        on_event(DownloadEvent("retrying", "net.pth", 35, 70, why="it broke off"))
+    def fetch(url, *, sha256, timeout):
+        progress = Progress("net.pth", None)
+        progress.waiting()
+        progress.received(35, 70)
+        progress.retrying(35, 70, "it broke off")
         return kept.file
 
     monkeypatch.setattr(tg, "fetch", fetch)

@@ -36,6 +36,7 @@ def test_links_in_a_circle_end(make_folder):
         ({"a": 2, "b": 2}, {"all": 4}),
         ({"train/a": 2, "train/b": 2, "val/a": 1, "val/b": 1}, {"train": 4, "val": 2}),
         ({"train/a": 2, "train/b": 2, "valid/b": 1}, {"train": 4, "val": 1}),
+        ({"train/a": 2, "train/b": 2, "dev/b": 1}, {"train": 4, "val": 1}),
         ({"Train/a": 2, "Train/b": 2, "test/a": 1, "VAL/a": 3}, {"train": 4, "val": 3, "test": 1}),
         ({"train/a": 2, "train/b": 2}, {"all": 4}),
         ({"train": 2, "bus": 1}, {"all": 3}),  # photos of trains

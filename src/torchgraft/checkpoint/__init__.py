@@ -2,6 +2,7 @@
 
 from torchgraft.checkpoint.at_hand import at_hand
 from torchgraft.checkpoint.checkpoint import Checkpoint
+from torchgraft.checkpoint.counting import OnBytes, counted
 from torchgraft.checkpoint.dequantising import dequantised
 from torchgraft.checkpoint.frugal import frugal
 from torchgraft.checkpoint.opening import open  # noqa: A004 (tg.open is the public name)
@@ -13,9 +14,11 @@ from torchgraft.checkpoint.scaling import Scaling
 
 __all__ = [
     "Checkpoint",
+    "OnBytes",
     "Part",
     "Scaling",
     "at_hand",
+    "counted",
     "dequantised",
     "find_optimizers",
     "find_scalings",

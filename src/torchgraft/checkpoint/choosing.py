@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 
 from torchgraft.checkpoint.parts import Part
 from torchgraft.errors import NoWeightsError
@@ -62,10 +63,12 @@ def find_part(parts: Sequence[Part], select: str, *, where: str) -> tuple[Part, 
         ]
         if len(found) == 1:
             return found[0], f"the only set of weights with {select!r} in its name"
+    near = get_close_matches(select, [part.name for part in parts if part.name], n=1)
     raise NoWeightsError(
         f"has {'no part' if not found else f'{len(found)} parts'} called {select!r}",
         where=where,
-        hint=f"it has {_listed(found or parts)}",
+        hint=(f"did you mean select={near[0]!r}? It" if near and not found else "it")
+        + f" has {_listed(found or parts)}",
     )
 
 

@@ -41,10 +41,10 @@ def adapt(model: str, out: Path, labels: Path | None, output: Output, **options:
     MODEL is a folder that torchgraft saved, or torchvision/NAME, timm/NAME, module:callable.
 
     \b
-    torchgraft adapt torchvision/resnet18 --in-channels 4 --num-classes 21 -o resnet18_rgbn/
+    torchgraft adapt timm/resnet18 --in-channels 4 --num-classes 21 -o rgbn/
     torchgraft adapt timm/vit_tiny_patch16_224 --image-size 384 -o vit_384/
-    torchgraft adapt my_bert:build --weights bert.pth --vocabulary 30600 -o larger/
-    torchgraft adapt lite0/ --in-channels 1 --in-mode sum --labels classes.txt -o cells/
+    torchgraft adapt my_bert:build --weights bert.pth --vocabulary 30600 -o new/
+    torchgraft adapt lite0/ --in-channels 1 --labels classes.txt -o cells/
     """
     import torchgraft as tg
     from torchgraft.cli.models import trained_model

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from torchgraft.cli.choice import Choice
 from torchgraft.cli.options import output_options
 from torchgraft.cli.output import Output
 
@@ -20,7 +21,7 @@ __all__ = ["cache"]
 
 
 @click.command()
-@click.argument("action", type=click.Choice(["list", "verify", "prune"]))
+@click.argument("action", type=Choice(["list", "verify", "prune"]))
 @click.option(
     "--older-than", type=click.FloatRange(0), metavar="DAYS", help="prune: also files not used for so long."
 )

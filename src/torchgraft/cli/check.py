@@ -51,8 +51,8 @@ def check(
     --images no reference is needed, but the model must have BatchNorm. Nothing is written.
 
     \b
-    torchgraft check timm/tf_efficientnet_lite0 efficientnet_lite0.pth --images photos/
-    torchgraft check my_net:build old.pth --reference outputs.npy --inputs inputs.npy
+    torchgraft check timm/tf_efficientnet_lite0 lite0.pth --images photos/
+    torchgraft check my_net:build old.pth --reference out.npy --inputs in.npy
     torchgraft check lite0/ --reference lite0.onnx --json
     """
     import torchgraft as tg

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from torchgraft.cli.choice import Choice
 from torchgraft.cli.options import output_options
 from torchgraft.cli.output import Output
 
@@ -11,7 +12,7 @@ __all__ = ["completion"]
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", type=Choice(["bash", "zsh", "fish"]))
 @output_options
 def completion(shell: str, output: Output) -> None:
     """Print what makes SHELL complete commands, options, their values and paths.

@@ -8,6 +8,8 @@ from typing import Any
 import click
 from rich.text import Text
 
+from torchgraft.cli.byte_progress import byte_progress
+from torchgraft.cli.choice import Choice
 from torchgraft.cli.options import out, output_options, select
 from torchgraft.cli.output import Output
 
@@ -21,7 +23,7 @@ __all__ = ["convert"]
 @click.option("--shard-size", metavar="SIZE", help="How large a file in the folder may be: 5GB, 500MiB.")
 @click.option(
     "--dtype",
-    type=click.Choice(["float16", "bfloat16", "float32", "float64"]),
+    type=Choice(["float16", "bfloat16", "float32", "float64"]),
     help="Cast the floating-point tensors.",
 )
 @click.option(
@@ -50,7 +52,8 @@ def convert(file: str, out: Path, shard_size: str | None, output: Output, **opti
         most = None if shard_size is None else size_in_bytes(shard_size)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--shard-size") from error
-    written = tg.convert(file, out, shard_size=most, **options)
+    with byte_progress(output, "converting") as on_bytes:
+        written = tg.convert(file, out, shard_size=most, on_bytes=on_bytes, **options)
     files = sorted(written.iterdir()) if written.is_dir() else [written]
     sizes = {str(each): each.stat().st_size for each in files}
     total = memory(sum(sizes.values()))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
 
+from torchgraft.cli.byte_progress import byte_progress
 from torchgraft.cli.options import everything, html, output_options, select
 from torchgraft.cli.output import Output
 
@@ -36,7 +38,8 @@ def diff(
     import torchgraft as tg
     from torchgraft.report.terminal import diff_view
 
-    found = tg.diff(a, b, values=values, select=select)
+    with byte_progress(output, "comparing") if values else nullcontext() as on_bytes:
+        found = tg.diff(a, b, values=values, select=select, on_bytes=on_bytes)
     report = {} if html is None else {"report": str(html)}
     output.result(diff_view(found, all=everything), lambda: {**found.to_json(), **report})
     if html is not None:

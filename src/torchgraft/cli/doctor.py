@@ -68,7 +68,7 @@ def _facts(facts: dict[str, str]) -> RenderableType:
     from torchgraft.report.safe_text import clean
 
     table = Table.grid(padding=(0, 2), pad_edge=True)
-    table.add_column(width=12, no_wrap=True)
+    table.add_column(min_width=12, no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
         table.add_row(Text(clean(name)), Text(clean(value, limit=1000)))

@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from torchgraft.finetuning.recorded_run import RUN_MARK
+
 __all__ = ["EarlierRun", "earlier_run"]
 
 
@@ -37,7 +39,7 @@ def earlier_run(path: Path) -> EarlierRun:
     file = path / "config.json" if path.is_dir() else path
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(config, dict) or "torchgraft_run" not in config:
+        if not isinstance(config, dict) or RUN_MARK not in config:
             raise ValueError("it is no run's")
         arguments = dict(config["arguments"])
         lacks, command, model = config["lacks"], config["command"], config["model"]

@@ -68,22 +68,25 @@ def evaluate(
     """
     import torchgraft as tg
     from torchgraft.cli.models import trained_model
+    from torchgraft.cli.training_progress import TrainingProgress
     from torchgraft.finetuning.processes.launching import main_first
     from torchgraft.report.terminal import mistakes_view, parts_view
 
     with main_first():
         measured = trained_model(model, weights=weights, builder=builder)
-    found = tg.evaluate(
-        measured,
-        data,
-        share=True,
-        task=task,
-        top=top,
-        threshold=threshold,
-        batch_size=batch_size,
-        workers=workers,
-        unreadable="skip" if skip_unreadable else "error",
-    )
+    with TrainingProgress(output) as progress:
+        found = tg.evaluate(
+            measured,
+            data,
+            share=True,
+            task=task,
+            top=top,
+            threshold=threshold,
+            batch_size=batch_size,
+            workers=workers,
+            unreadable="skip" if skip_unreadable else "error",
+            on_event=progress,
+        )
     told = found.to_json()
     shown: list[RenderableType] = [
         scores_view(found),

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import click
 from rich.text import Text
 
+from torchgraft.cli.choice import Choice
 from torchgraft.cli.options import out, output_options, weights
 from torchgraft.cli.output import Output
 
@@ -31,12 +32,12 @@ def _card(_context: click.Context, option: click.Parameter, given: tuple[str, ..
 @click.command()
 @click.argument("model")
 @out("Where it goes: a folder, or a file that ends in .pth, .onnx, .pt2, .md.")
-@click.option("--format", type=click.Choice(_FORMATS), help="What to write, where the name does not say.")
+@click.option("--format", type=Choice(_FORMATS), help="What to write, where the name does not say.")
 @click.option("--like", metavar="CHECKPOINT", help="In this checkpoint's own names and kind of file.")
 @click.option("--plan", type=click.Path(path_type=Path), help="The plan that filled it; also for the card.")
 @click.option(
     "--sizes",
-    type=click.Choice(["model", "checkpoint"]),
+    type=Choice(["model", "checkpoint"]),
     default="model",
     show_default=True,
     help="With --like: whose sizes a changed head or stem has.",
@@ -78,7 +79,7 @@ def export(
     in the form of the library that built the model.
 
     \b
-    torchgraft export run/ -o solar/ --card license=apache-2.0 --card datasets=elpv
+    torchgraft export run/ -o solar/ --card license=mit --card datasets=elpv
     torchgraft export run/ -o solar.onnx
     torchgraft export run/ -o resnet18.pth --hash-name
     torchgraft export run/ -o theirs.pth --like resnet18.pth

@@ -81,15 +81,19 @@ def describe(error: Exception) -> Failure:
 
 
 _NAMES = (
-    "allow_fresh|builder|head|in_channels|in_mode|labels|match|num_classes|select|source_tokens|stem|tokens|"
+    "allow_fresh|augment|batch_size|builder|class_map|format|head|in_channels|in_mode|inputs|labels|lr|match|"
+    "num_classes|opset|precision|recipe|run|select|source_labels|source_tokens|stem|task|tokens|tolerance|val|"
     "weights"
 )
 _CALL = re.compile(r"\b(?:torchgraft|tg)\.\w+\(path, ([^()]*)\)")
 _LIST = re.compile(rf"""\b({_NAMES})=\[((?:["'][^"']*["'](?:, )?)+)\]""")
-_VALUE = re.compile(rf"""\b({_NAMES})=(?:(["'])([^"']*)\2|(\d+|…))""")
+_VALUE = re.compile(rf"""\b({_NAMES})=(?:(["'])([^"']*)\2|(\d+(?:\.\d+)?(?:e-?\d+)?|…))""")
+_BARE = re.compile(rf"\b({_NAMES})=(?=[\s,;)]|$)")
+_PYTHON = re.compile(r"(\b[\w.]+\([^()]*\))")
 _RENAME = re.compile(r"""\brename=\{["']([^"']*)["']: ["']([^"']*)["']\}""")
 _MODES = re.compile(r"""\bmodes=\{["']([^"']*)["']: ["']([^"']*)["']\}""")
 _FLAGS = {
+    "freeze_bn=True": "--freeze-bn",
     "overwrite=True": "--overwrite",
     "resume=True": "--resume",
     'unreadable="skip"': "--skip-unreadable",
@@ -98,11 +102,16 @@ _FLAGS = {
 
 def _as_options(hint: str) -> str:
     """A hint that names Python arguments, in the command line's words."""
-    hint = _CALL.sub(r"\1", hint)
+    parts = _PYTHON.split(_CALL.sub(r"\1", hint))
+    return "".join(part if _PYTHON.fullmatch(part) else _in_options(part) for part in parts)
+
+
+def _in_options(hint: str) -> str:
     hint = _LIST.sub(lambda found: " ".join(_option(found[1], value) for value in _quoted(found[2])), hint)
     hint = _VALUE.sub(lambda found: _option(found[1], found[3] if found[2] else found[4]), hint)
     hint = _RENAME.sub(lambda found: f"--rename '{found[1]}={found[2]}'", hint)
     hint = _MODES.sub(lambda found: f"--mode {found[1]}={found[2]}", hint)
+    hint = _BARE.sub(lambda found: f"--{found[1].replace('_', '-')}", hint)
     for argument, flag in _FLAGS.items():
         hint = hint.replace(argument, flag)
     return hint

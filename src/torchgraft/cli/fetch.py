@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
-
 import click
 
 from torchgraft.cli.options import output_options
 from torchgraft.cli.output import Output
-
-if TYPE_CHECKING:
-    from torchgraft.storage.download_event import DownloadEvent
 
 __all__ = ["fetch"]
 
@@ -40,48 +33,6 @@ def fetch(url: str, sha256: str | None, timeout: float, output: Output) -> None:
     """
     import torchgraft as tg
 
-    with _progress(output) as on_event:
-        path = tg.fetch(url, sha256=sha256, on_event=on_event, timeout=timeout)
+    path = tg.fetch(url, sha256=sha256, timeout=timeout)
     output.line(str(path))
     output.result(None, lambda: {"path": str(path), "size": path.stat().st_size})
-
-
-@contextlib.contextmanager
-def _progress(output: Output) -> Iterator[Callable[[DownloadEvent], None]]:
-    """A bar with rate and time left on a terminal; elsewhere only what goes wrong, a line each."""
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    from torchgraft.report.safe_text import clean
-
-    with Progress(*columns, console=output.remarks, transient=True, disable=not output.lively) as bars:
-        bar = bars.add_task("", total=None, visible=False)
-
-        def on_event(event: DownloadEvent) -> None:
-            if event.stage == "downloading":
-                bars.update(
-                    bar,
-                    description=clean(event.name),
-                    completed=event.received,
-                    total=event.total,
-                    visible=True,
-                )
-            elif event.stage == "waiting":
-                output.remark(f"waiting: another process downloads {event.name}")
-            else:
-                output.remark(f"{event.why}; trying again")
-
-        yield on_event

@@ -31,7 +31,7 @@ def graft(
 
     \b
     torchgraft graft timm/tf_efficientnet_lite0 efficientnet_lite0.pth -o lite0/
-    torchgraft graft torchvision/resnet18 resnet18.pth --num-classes 21 -o resnet18.safetensors
+    torchgraft graft torchvision/resnet18 resnet18.pth --num-classes 21 -o new.pth
     """
     from dataclasses import replace
 

@@ -98,7 +98,7 @@ def _fail(failure: Failure, *, json: bool) -> None:
 _IN_ALL_PROCESSES = frozenset({"finetune", "evaluate"})
 """What `torchrun` and the like start several times to share the work."""
 
-_CODES = "".join(f"\n  {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
+_CODES = "".join(f"\n {code:>3}  {meaning}" for code, meaning in EXIT_CODES.items())
 
 
 @click.group(
@@ -111,9 +111,9 @@ def commands() -> None:
     """Any pretrained weights into any PyTorch model, correctly, and you can see that it is so.
 
     \b
-    torchgraft inspect weights.pth                      what is in this file?
-    torchgraft plan timm/resnet18 weights.pth           would it fit, and how?
-    torchgraft graft timm/resnet18 weights.pth -o out/  put it in and save the model
-    torchgraft finetune out/ photos/ -o run/            train it on your photos
-    torchgraft demo                                     see all of it in a few minutes
+    torchgraft inspect net.pth                      what is in this file?
+    torchgraft plan timm/resnet18 net.pth           would it fit, and how?
+    torchgraft graft timm/resnet18 net.pth -o out/  put it in and save the model
+    torchgraft finetune out/ photos/ -o run/        train it on your photos
+    torchgraft demo                                 see all of it in a few minutes
     """

@@ -53,7 +53,7 @@ def inspect(
     finally:
         if collecting:
             gc.enable()
-    stats = _measured(opened) if values else None
+    stats = _measured(opened, output) if values else None
     report = {} if html is None else {"report": str(html)}
     shown = checkpoint_view(opened, all=everything, stats=stats)
     output.result(shown, lambda: {**_data(opened, stats or {}), **report})
@@ -64,10 +64,12 @@ def inspect(
         written(checkpoint_page(opened, stats=stats), html, output)
 
 
-def _measured(opened: Checkpoint) -> Mapping[str, TensorStats]:
+def _measured(opened: Checkpoint, output: Output) -> Mapping[str, TensorStats]:
+    from torchgraft.cli.byte_progress import byte_progress
     from torchgraft.measuring import measure
 
-    return measure(opened)
+    with byte_progress(output, "measuring") as on_bytes:
+        return measure(opened, on_bytes=on_bytes)
 
 
 def _data(opened: Checkpoint, stats: Mapping[str, TensorStats]) -> dict[str, object]:

@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 
 import click
 
+from torchgraft.cli.choice import Choice
+from torchgraft.cli.download_progress import DownloadProgress
 from torchgraft.cli.output import Output
 from torchgraft.finetuning.launched import process_number
 from torchgraft.finetuning.tasks import TASKS
+from torchgraft.storage.download_event import downloads_told
 
 __all__ = [
     "batch_size",
@@ -50,7 +53,7 @@ def output_options(command: Callable[..., Any]) -> Callable[..., Any]:
     def with_output(*args: Any, as_json: bool, quiet: bool, debug: bool, **options: Any) -> Any:  # noqa: ARG001
         # --debug is read from the arguments by the group, since errors come also from parsing them
         output = Output(json=as_json, quiet=quiet or as_json, silent=process_number() > 0)
-        with output.hearing("torchgraft"):
+        with output.hearing("torchgraft"), DownloadProgress(output) as on_event, downloads_told(on_event):
             return command(*args, output=output, **options)
 
     return with_output
@@ -206,7 +209,7 @@ matching_options = _together(
     select,
     click.option(
         "--match",
-        type=click.Choice(["auto", "exact", "order"]),
+        type=Choice(["auto", "exact", "order"]),
         default="auto",
         show_default=True,
         help="auto: names, prefixes, then structure. exact: names only. order: trust the file's order too.",
@@ -284,7 +287,7 @@ skip_unreadable = click.option(
 
 task = click.option(
     "--task",
-    type=click.Choice(list(TASKS)),
+    type=Choice(list(TASKS)),
     help="What the labels, or a model's outputs, are; else what the model has learned, or by their looks.",
 )
 

@@ -41,7 +41,7 @@ def plan(
 
     \b
     torchgraft plan timm/tf_efficientnet_lite0 efficientnet_lite0.pth
-    torchgraft plan torchvision/resnet18 resnet18.pth --in-channels 4 --num-classes 21
+    torchgraft plan timm/resnet18 resnet18.pth --in-channels 4 --num-classes 21
     torchgraft plan my_net:build old.pth --rename teacher.= --allow-fresh head
     torchgraft plan my_net:build old.pth --save plan.json --python convert.py
     torchgraft plan my_net:build old.pth --html plan.html

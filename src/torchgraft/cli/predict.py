@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from torchgraft.cli.image_progress import images_counted
 from torchgraft.cli.options import batch_size, out, output_options, skip_unreadable, task, weights, workers
 from torchgraft.cli.output import Output
 
@@ -78,6 +79,7 @@ def predict(
     found: Iterator[Any] = tg.predict_iter(
         asked, _listed(images), unreadable="skip" if skip_unreadable else "error", **options
     )
+    found = images_counted(found, output, "images")
     if masks is not None:
         found = write_masks(found, masks)
     if out is not None:

@@ -29,7 +29,7 @@ def restore(
     likely trained since. What it has nothing for comes from --base, or is left out; either is remarked on.
 
     \b
-    torchgraft restore plan.json run/model -o theirs.safetensors --base resnet18.pth
+    torchgraft restore plan.json run/model -o theirs.pth --base resnet18.pth
     """
     import torchgraft as tg
     from torchgraft.report.quantities import plural

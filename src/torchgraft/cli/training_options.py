@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from torchgraft.cli.choice import Choice, meant
 from torchgraft.finetuning.recipes import RECIPES
 
 __all__ = ["SECTIONS", "loop_options", "recipe_options", "run_options", "schedule_options"]
@@ -24,6 +25,16 @@ class _Recipe(click.ParamType[str]):
     """A name in `RECIPES`, or the user's own."""
 
     name = "NAME"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """A name that is none is refused before a model is built."""
+        if value not in RECIPES and ":" not in value:
+            self.fail(
+                f"{value!r} is none of {', '.join(RECIPES)}; or module:Class.{meant(value, RECIPES)}",
+                param,
+                ctx,
+            )
+        return str(value)
 
     def shell_complete(
         self,
@@ -108,7 +119,7 @@ schedule_options = _together(
 """`epochs`, `lr`, `weight_decay`, `patience`, `max_steps`."""
 
 loop_options = _together(
-    click.option("--optimizer", type=click.Choice(["adamw", "sgd"]), help="adamw unless given."),
+    click.option("--optimizer", type=Choice(["adamw", "sgd"]), help="adamw unless given."),
     click.option("--warmup", type=_SHARE, help="Share of all steps in which the learning rate rises."),
     click.option("--clip", type=click.FloatRange(0), callback=_clip, help="Largest gradient; 0: any."),
     click.option("--accumulate", type=click.IntRange(1), help="So many batches make one step."),
@@ -122,7 +133,7 @@ loop_options = _together(
     ),
     click.option(
         "--augment",
-        type=click.Choice(["light", "trivial", "rand", "none"]),
+        type=Choice(["light", "trivial", "rand", "none"]),
         callback=_augment,
         help="How images are varied.",
     ),
@@ -132,9 +143,7 @@ loop_options = _together(
     click.option(
         "--freeze-bn/--learn-bn", default=None, help="Batch normalisation keeps what it has learned."
     ),
-    click.option(
-        "--precision", type=click.Choice(["auto", "fp32", "bf16", "fp16"]), help="auto unless given."
-    ),
+    click.option("--precision", type=Choice(["auto", "fp32", "bf16", "fp16"]), help="auto unless given."),
     click.option("--compile/--no-compile", default=None, help="Use torch.compile."),
     click.option("--channels-last/--channels-first", default=None, help="Layout of images in memory."),
     click.option("--shard/--no-shard", default=None, help="Processes share the parameters (FSDP2)."),

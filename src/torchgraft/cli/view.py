@@ -35,11 +35,11 @@ def view(paths: tuple[str, ...], out: Path | None, port: int, no_open: bool, out
 
     \b
     torchgraft view run/
-    torchgraft view run_probe/ run_full/ run_lora/      compared
+    torchgraft view probe/ full/ lora/     compared
     torchgraft view weights.pth
     torchgraft view pretrained.pth finetuned.pth
     torchgraft view plan.json
-    torchgraft view run/ -o report.html                 one file, complete in itself
+    torchgraft view run/ -o report.html    one file, complete in itself
     """
     from torchgraft.storage.atomic import write_text_atomic
     from torchgraft.viewing import Viewer, shown

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from torchgraft.cli.choice import Choice
 from torchgraft.cli.options import output_options
 from torchgraft.cli.output import Output
 
@@ -11,7 +12,7 @@ __all__ = ["zoo"]
 
 
 @click.command()
-@click.argument("action", type=click.Choice(["list", "show"]))
+@click.argument("action", type=Choice(["list", "show"]))
 @click.argument("name", required=False)
 @click.option("--published", is_flag=True, help="list: only models with published weights.")
 @output_options

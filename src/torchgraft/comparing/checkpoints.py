@@ -6,7 +6,7 @@ import os
 from dataclasses import replace
 
 from torchgraft import checkpoint as checkpoints
-from torchgraft.checkpoint import Checkpoint, at_hand, frugal
+from torchgraft.checkpoint import Checkpoint, OnBytes, at_hand, frugal
 from torchgraft.comparing.result import Diff, TensorDiff
 from torchgraft.tensors import TensorRef
 
@@ -19,6 +19,7 @@ def diff(
     *,
     values: bool = False,
     select: str | None = None,
+    on_bytes: OnBytes | None = None,
 ) -> Diff:
     """Compare two checkpoints, of whatever formats: names, shapes, dtypes, and on request the values.
 
@@ -32,6 +33,8 @@ def diff(
             different dtypes.
         select: Which part of either file are the weights; see `torchgraft.open`. For two different parts,
             open the checkpoints first.
+        on_bytes: Called after each tensor whose values were compared, with the bytes that are done and those
+            that there are, of both checkpoints.
 
     Raises:
         CheckpointError: One of them can't be read.
@@ -39,7 +42,7 @@ def diff(
     (one, left), (other, right) = _opened(a, select), _opened(b, select)
     tensors = [_header(name, left.get(name), right.get(name)) for name in {**left, **right}]
     if values:
-        tensors = _with_values(tensors, left, right)
+        tensors = _with_values(tensors, left, right, on_bytes)
     return Diff(one.name, other.name, values, tuple(tensors))
 
 
@@ -63,7 +66,10 @@ def _header(name: str, a: TensorRef | None, b: TensorRef | None) -> TensorDiff:
 
 
 def _with_values(
-    tensors: list[TensorDiff], left: dict[str, TensorRef], right: dict[str, TensorRef]
+    tensors: list[TensorDiff],
+    left: dict[str, TensorRef],
+    right: dict[str, TensorRef],
+    on_bytes: OnBytes | None,
 ) -> list[TensorDiff]:
     from torchgraft.comparing.values import compare
 
@@ -77,5 +83,11 @@ def _with_values(
         at_hand((name, right[name]) for name in comparable),
         strict=True,
     )
-    found = {name: compare(one, other) for (name, one), (_, other) in pairs}
+    done, total = 0, sum(left[name].nbytes + right[name].nbytes for name in comparable)
+    found = {}
+    for (name, one), (_, other) in pairs:
+        found[name] = compare(one, other)
+        done += one.nbytes + other.nbytes
+        if on_bytes is not None:
+            on_bytes(done, total)
     return [replace(tensor, values=found.get(tensor.name)) for tensor in tensors]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from torchgraft.errors import DataError
 from torchgraft.finetuning.evaluations.group_score import GroupScore
+from torchgraft.finetuning.events import Event, OnEvent
 from torchgraft.finetuning.images.readable import Once, Unreadable, keep_readable
 from torchgraft.finetuning.images.sources import Data, parts_of
 from torchgraft.finetuning.launched import process_count
@@ -42,6 +43,7 @@ def evaluate(
     threshold: float = 0.5,
     unreadable: Unreadable = "error",
     share: bool = False,
+    on_event: OnEvent | None = None,
 ) -> AnyEvaluation:
     """Compare a model's predictions with the truth.
 
@@ -63,6 +65,7 @@ def evaluate(
         unreadable: `"skip"` leaves out images that can't be read; they are named in the result.
         share: Where `torchrun` or the like started several processes, each does a part, and all get the
             whole result; all of them have to call it. Otherwise each does everything.
+        on_event: Called with every sign of progress: `reading` and `validating`.
 
     Returns:
         `Evaluation` of images with one class each, `MultiLabelEvaluation`, `RegressionEvaluation` or
@@ -92,7 +95,14 @@ def evaluate(
         images = next(parts[name] for name in ("test", "val", "all") if name in parts)
         images = align(images, labels, named=info.labels is not None)
         once: Once = engine.first if engine is not None else lambda find: find()
-        images, skipped = keep_readable(images, channels=how.channels, unreadable=unreadable, once=once)
+        emit: OnEvent = on_event or (lambda _: None)
+        images, skipped = keep_readable(
+            images,
+            channels=how.channels,
+            unreadable=unreadable,
+            progress=lambda done, total: emit(Event("reading", done, total)),
+            once=once,
+        )
         asked = task_to_measure(images, top=tops, threshold=threshold)
     loader: Any = batches(Inputs(images, how, target=asked.target), batch_size=batch_size, workers=workers)
     outcomes = score(
@@ -101,6 +111,7 @@ def evaluate(
         lambda output, targets: asked.outcome(asked.outputs(output).float(), targets),
         device=device_of(model),
         gather=engine.gather if engine is not None else lambda rows: rows,
+        progress=lambda done: emit(Event("validating", min(done, len(images)), len(images))),
     )
     found = asked.measure(outcomes, images, labels, skipped=skipped)
     if not images.groups:

@@ -14,9 +14,11 @@ from typing import Any, cast
 
 from torchgraft.errors import DataError
 
-__all__ = ["RecordedMistake", "RecordedRun", "is_run", "read_run", "revision"]
+__all__ = ["RUN_MARK", "RecordedMistake", "RecordedRun", "is_run", "read_run", "revision"]
 
-_MARK = "torchgraft_run"
+RUN_MARK = "torchgraft_run"
+"""The key in `config.json` that says whose folder it is."""
+
 _MOST_BYTES = 64 << 20
 _MOST_PICTURE_BYTES = 256 << 10
 _MOST_MISTAKES = 48
@@ -112,7 +114,7 @@ class RecordedRun:
 def is_run(path: Path) -> bool:
     """Whether it is a folder that `finetune(out=…)` made."""
     try:
-        return path.is_dir() and _MARK in _object(path / "config.json")
+        return path.is_dir() and RUN_MARK in _object(path / "config.json")
     except DataError:
         return False
 
@@ -124,7 +126,7 @@ def read_run(path: Path) -> RecordedRun:
         DataError: It is no run folder, or a file in it can't be read.
     """
     config = _object(path / "config.json")
-    if _MARK not in config:
+    if RUN_MARK not in config:
         raise DataError("no run of torchgraft", where=str(path), hint="name a folder that finetune made")
     metrics = _object(path / "metrics.json")
     return RecordedRun(

@@ -18,6 +18,7 @@ from torchgraft import __version__
 from torchgraft.errors import SaveError
 from torchgraft.finetuning.evaluations.evaluation import AnyEvaluation
 from torchgraft.finetuning.events import Step
+from torchgraft.finetuning.recorded_run import RUN_MARK
 from torchgraft.finetuning.result import Epoch
 from torchgraft.finetuning.step_log import StepLog
 from torchgraft.storage.atomic import write_text_atomic
@@ -33,7 +34,6 @@ __all__ = ["RunFolder", "Status"]
 
 Status: TypeAlias = Literal["running", "finished", "interrupted", "failed"]
 
-_MARK = "torchgraft_run"
 _VERSION = 2
 _FILES = ("history.json", "history.jsonl", "steps.jsonl", "metrics.json")
 """But for `config.json`, which is replaced: without it a folder would be taken for somebody else's."""
@@ -75,11 +75,6 @@ class RunFolder:
             raise _unusable(path, error) from error
 
     @property
-    def checkpoints(self) -> Path:
-        """Where those are."""
-        return self.path / "checkpoints"
-
-    @property
     def earlier(self) -> Mapping[str, Any]:
         """The `config.json` of the run that is to go on; empty if there is none."""
         return self._before
@@ -107,7 +102,7 @@ class RunFolder:
         except OSError as error:
             raise _unusable(self.path, error) from error
         started = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        begun = {_MARK: _VERSION, "status": "running", "started": started}
+        begun = {RUN_MARK: _VERSION, "status": "running", "started": started}
         self._config = {**begun, **config, "versions": versions}
         self._write("config.json", self._config)
         self._rows, self._last_step = [], 0
@@ -201,7 +196,7 @@ class RunFolder:
         """The config of an earlier run that is to go on; nothing if it is to be replaced."""
         try:
             config = json.loads((self.path / "config.json").read_text(encoding="utf-8"))
-            ours = isinstance(config, dict) and _MARK in config
+            ours = isinstance(config, dict) and RUN_MARK in config
         except (OSError, ValueError):
             ours = False
         if not ours:

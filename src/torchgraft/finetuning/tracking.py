@@ -17,7 +17,6 @@ __all__ = ["Log", "epoch_values", "paced", "step_values", "tracked", "unheard"]
 Log: TypeAlias = Callable[[Mapping[str, float], int], object]
 """Takes values by name, and the step of the optimizer that they are of."""
 
-_PACKAGES = {"comet_ml": "comet_ml", "dvclive": "dvclive"}
 _PAUSE = 1.0
 
 
@@ -58,7 +57,7 @@ def tracked(
         if name not in available:
             raise MissingDependencyError(
                 f"track={name!r} needs {name}, which is not installed",
-                hint=f"pip install {_PACKAGES.get(name, name)}",
+                hint=f"pip install {name}",
             )
     try:
         accelerator.log_with = filter_trackers(wanted, folder)

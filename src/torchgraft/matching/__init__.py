@@ -89,7 +89,7 @@ def match(
         ]
         found = _by_structure(voted(*single), single[1], guidance)
     if found is None:
-        raise nothing_matches(ours, theirs, mode)
+        raise nothing_matches(ours, theirs, mode, notes)
     return replace(found, notes=(*notes, *found.notes), dropped=dropped)
 
 

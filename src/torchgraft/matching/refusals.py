@@ -11,8 +11,15 @@ from torchgraft.tensors import Named
 __all__ = ["ambiguous", "nothing_matches", "rename_hint"]
 
 
-def nothing_matches(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> MatchError:
-    """The error for two lists that no hypothesis explains."""
+def nothing_matches(
+    sources: Sequence[Named], targets: Sequence[Named], mode: str, notes: Sequence[str] = ()
+) -> MatchError:
+    """The error for two lists that no hypothesis explains; `notes` are on the user's own rules."""
+    error = _nothing_matches(sources, targets, mode)
+    return MatchError(error.what, hint="; ".join([*notes, error.hint])) if notes and error.hint else error
+
+
+def _nothing_matches(sources: Sequence[Named], targets: Sequence[Named], mode: str) -> MatchError:
     if not sources or not targets:
         side = "checkpoint" if not sources else "model"
         return MatchError(

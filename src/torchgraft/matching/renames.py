@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
 from typing import TypeAlias
 
 from torchgraft.errors import MatchError
@@ -19,6 +20,8 @@ A plain `old` is one or more whole segments of a dotted name, wherever they stan
 pattern, or the text `"re:…=…"`, is a regular expression for `re.sub`."""
 
 _Plain: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
+
+_MOST_PARTS = 2000  # of names, in which one like a rule is looked for
 
 
 def apply_renames(names: Sequence[str], rename: Renames | None) -> tuple[list[str], list[str]]:
@@ -53,9 +56,20 @@ def apply_renames(names: Sequence[str], rename: Renames | None) -> tuple[list[st
                     f"the rename rule {pattern.pattern!r} → {new!r} can't be applied: {error}"
                 ) from error
             idle = [pattern.pattern] if renamed == before else []
-        notes += [f"the rename rule {rule!r} changed no name" for rule in idle]
+        notes += [f"the rename rule {rule!r} changed no name{_near(rule, before)}" for rule in idle]
     _check_distinct(names, renamed)
     return renamed, notes
+
+
+def _near(rule: str, names: Sequence[str]) -> str:
+    """What part of a name the rule may have meant."""
+    size = rule.count(".") + 1
+    split = (name.split(".") for name in names)
+    parts = dict.fromkeys(
+        ".".join(name[at : at + size]) for name in split for at in range(len(name) - size + 1)
+    )
+    near = get_close_matches(rule, list(parts)[:_MOST_PARTS], n=1)
+    return f"; the names have {near[0]!r}" if near else ""
 
 
 def _parse(rename: Renames) -> list[tuple[_Plain | re.Pattern[str], str]]:

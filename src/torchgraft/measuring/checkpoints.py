@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from torchgraft.checkpoint import Checkpoint, at_hand, frugal
+from torchgraft.checkpoint import Checkpoint, OnBytes, at_hand, frugal
 from torchgraft.measuring.result import TensorStats
 
 if TYPE_CHECKING:
@@ -15,10 +15,14 @@ if TYPE_CHECKING:
 __all__ = ["measure"]
 
 
-def measure(checkpoint: Checkpoint) -> dict[str, TensorStats]:
+def measure(checkpoint: Checkpoint, *, on_bytes: OnBytes | None = None) -> dict[str, TensorStats]:
     """Read a checkpoint once, tensor by tensor with little memory, and say what its values are like.
 
     Only for a checkpoint of which nobody else has views that were written to.
+
+    Args:
+        checkpoint: Opened.
+        on_bytes: Called tensor by tensor with the bytes that are done and those that there are.
 
     Raises:
         CheckpointError: A tensor can't be read.
@@ -29,7 +33,11 @@ def measure(checkpoint: Checkpoint) -> dict[str, TensorStats]:
     alike = Counter(map(_kind, refs.values()))
     found: dict[str, TensorStats] = {}
     first: dict[object, str] = {}
+    done, total = 0, sum(ref.nbytes for ref in refs.values())
     for name, ref in at_hand(refs.items()):
+        if on_bytes is not None:
+            on_bytes(done, total)
+        done += ref.nbytes
         place = (ref.alias, _kind(ref))
         owner = first.setdefault(place, name) if ref.alias is not None else name
         if owner != name:
@@ -41,6 +49,8 @@ def measure(checkpoint: Checkpoint) -> dict[str, TensorStats]:
             if twin != name:
                 measured = replace(measured, twin=twin)
         found[name] = measured
+    if on_bytes is not None:
+        on_bytes(total, total)
     return found
 
 

@@ -123,13 +123,14 @@ def plan(
         repeated=(_repeated(source), {key for key, target in targets.items() if target.tied_to}),
         flow_of=lambda: _flow(unsharded(model), example),
     )
+    declared = Declared.parse(allow_fresh)
     roles = Roles(model, stem=stem, head=head, example=example)
     labelling = Labelling.of(model, source, source_labels, labels, class_map)
     decider = Decider(
         source=source,
         targets=targets,
         roles=roles,
-        declared=Declared.parse(allow_fresh),
+        declared=declared,
         modes=ModeRules.parse(modes, in_mode, targets),
         labels=labelling,
         tokens=token_map(source_tokens, tokens),
@@ -142,7 +143,14 @@ def plan(
         match=matching.how,
         targets=reading.targets(entries),
         sources=reading.sources(_source_entries(source, entries, matching, decider.refused)),
-        notes=(*matching.notes, *over_time, *reading.notes, *labelling.notes, *roles.notes),
+        notes=(
+            *matching.notes,
+            *over_time,
+            *reading.notes,
+            *labelling.notes,
+            *roles.notes,
+            *declared.notes(targets),
+        ),
         doubts=(*matching.doubts, *vocabulary_doubts(entries)),
         binding=Binding(model, reading.stored, targets),
     )

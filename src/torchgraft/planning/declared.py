@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from torchgraft.adapting.ops import Role
 from torchgraft.anatomy.patterns import matches
@@ -31,6 +32,19 @@ class Declared:
     def names(self, key: str) -> bool:
         """Whether a pattern or path covers the tensor."""
         return any(matches(key, pattern) for pattern in self.patterns)
+
+    def notes(self, keys: Collection[str]) -> tuple[str, ...]:
+        """One on each pattern that covers none of the model's tensors."""
+        idle = [word for word in self.patterns if not any(matches(key, word) for key in keys)]
+        if not idle:
+            return ()
+        known = [*_ROLES, *dict.fromkeys(prefix for key in keys for prefix in _prefixes(key))]
+        near = {word: get_close_matches(word, known, n=1) for word in idle}
+        return tuple(
+            f"{word!r} is declared to stay fresh, but no tensor or module of the model is called so"
+            + (f"; did you mean {found[0]!r}?" if found else "")
+            for word, found in near.items()
+        )
 
     def covers(self, role: Role) -> bool:
         """Whether tensors of this role may stay fresh."""

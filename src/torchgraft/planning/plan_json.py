@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 from torchgraft.adapting import Role, op_from_json
 from torchgraft.checkpoint import Scaling
-from torchgraft.errors import AdaptError, TorchgraftError
+from torchgraft.errors import AdaptError, CheckpointError
 from torchgraft.matching import Part
 from torchgraft.planning.entries import SourceEntry, TargetEntry, TargetStatus
 from torchgraft.planning.plans import Plan
@@ -21,6 +21,8 @@ __all__ = ["plan_from_json", "plan_to_json", "read_plan"]
 _VERSION = 2
 _READ = (1, _VERSION)
 """The first version had no doubts, and no parts that are joined."""
+
+_HINT = "check the path; a plan is what Plan.save or `torchgraft plan … --save` wrote"
 
 _TYPES = {"name": str, "dtype": str, "why": str, "buffer": bool, "declared": bool}
 
@@ -49,11 +51,11 @@ def plan_from_json(data: Mapping[str, Any], *, where: str | None = None) -> Plan
         where: The file it was read from, for messages.
 
     Raises:
-        TorchgraftError: It is no plan, or of another version, or damaged.
+        CheckpointError: It is no plan, or of another version, or damaged.
     """
     version = data.get("torchgraft_plan")
     if version not in _READ or isinstance(version, bool):
-        raise TorchgraftError(
+        raise CheckpointError(
             f"this is not a plan of version {_VERSION} or older: 'torchgraft_plan' is {version!r}",
             where=where,
             hint="make it with `torchgraft plan MODEL CHECKPOINT --save plan.json`",
@@ -73,22 +75,23 @@ def plan_from_json(data: Mapping[str, Any], *, where: str | None = None) -> Plan
             ),
         )
     except (KeyError, TypeError, ValueError, AttributeError, AdaptError) as error:
-        raise TorchgraftError(f"the plan is damaged: {error}", where=where, hint="make it again") from error
+        raise CheckpointError(f"the plan is damaged: {error}", where=where, hint="make it again") from error
 
 
 def read_plan(path: str | os.PathLike[str]) -> Plan:
     """Read a plan file.
 
     Raises:
-        TorchgraftError: It can't be read, or is not a plan.
+        CheckpointError: It can't be read, or is not a plan.
     """
     where = os.fspath(path)
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise TorchgraftError(f"can't be read as a plan: {error}", where=where) from error
+        why = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"can't be read as a plan: {why}", where=where, hint=_HINT) from error
     if not isinstance(data, dict):
-        raise TorchgraftError("is not a plan", where=where)
+        raise CheckpointError("is not a plan", where=where, hint=_HINT)
     return plan_from_json(data, where=where)
 
 

@@ -14,6 +14,7 @@ from torchgraft.adapting.places import Window
 from torchgraft.anatomy import Anatomy, Site, examine
 from torchgraft.anatomy.patches import patch_orders
 from torchgraft.anatomy.positions import PositionTable, position_tables
+from torchgraft.anatomy.sites import named_sites
 from torchgraft.anatomy.unsharded import unsharded
 from torchgraft.anatomy.vocabulary_tables import beside_tables, vocabulary_tables
 from torchgraft.errors import AnatomyError
@@ -39,6 +40,9 @@ class Roles:
         self._head = head
         self._example = example
         self.notes: list[str] = []
+        for names, role in ((stem, "stem"), (head, "head")):
+            if names is not None:
+                named_sites(model, names, role)  # a wrong name is said even where nobody asks for roles
 
     @property
     def known(self) -> bool:

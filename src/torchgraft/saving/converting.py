@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from torchgraft import checkpoint as checkpoints
-from torchgraft.checkpoint import Checkpoint, frugal
+from torchgraft.checkpoint import Checkpoint, OnBytes, counted, frugal
 from torchgraft.errors import SaveError
 from torchgraft.formats.safetensors import LAYOUTS_KEY
 from torchgraft.saving.casting import PRECISIONS, cast
@@ -34,6 +34,7 @@ def convert(
     shard_size: int | str | None = None,
     dtype: str | None = None,
     verify: bool = True,
+    on_bytes: OnBytes | None = None,
 ) -> Path:
     """Write the weights of any checkpoint as safetensors or as a `.pth` file, whole or not at all.
 
@@ -54,6 +55,7 @@ def convert(
         dtype: `"float16"`, `"bfloat16"`, `"float32"` or `"float64"`: cast the floating-point tensors to it.
         verify: Check the source against its checksums; see `torchgraft.open`. A checkpoint that is open
             already stays as it was opened.
+        on_bytes: Called with the bytes that have been read and those that there are, as it goes on.
 
     Returns:
         The file or folder written.
@@ -75,6 +77,8 @@ def convert(
     else:
         opened = checkpoints.open(source, select=select, verify=verify)
     tensors = dict(opened) if isinstance(source, Checkpoint) else frugal(opened)
+    if on_bytes is not None:
+        tensors = counted(tensors, on_bytes)
     if dtype is not None:
         tensors = {key: cast(ref, dtype) for key, ref in tensors.items()}
     if kind is Kind.TORCH:

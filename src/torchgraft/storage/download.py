@@ -59,9 +59,8 @@ def fetch(
     if (hub := HubAddress.of(url)) is not None:
         return _from_hub(hub, digest, where)
     if scheme not in {"http", "https"}:
-        raise FetchError(
-            f"addresses of the kind {scheme!r} are not fetched", where=where, hint="use http or https"
-        )
+        what = f"addresses of the kind {scheme!r} are not fetched" if scheme else "this is not an address"
+        raise FetchError(what, where=where, hint="use https://… or hf://owner/repository/file")
     place = Place.of(url)
     digest = digest or digest_in_name(place.name)
     try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
-__all__ = ["DownloadEvent", "Progress"]
+__all__ = ["DownloadEvent", "OnDownload", "Progress", "downloads_told"]
 
 _EVERY = 0.1  # seconds
 
@@ -36,17 +38,32 @@ class DownloadEvent:
     why: str = ""
 
 
+OnDownload: TypeAlias = Callable[[DownloadEvent], object]
+
+_listener: ContextVar[OnDownload | None] = ContextVar("listener", default=None)
+
+
+@contextmanager
+def downloads_told(tell: OnDownload) -> Iterator[None]:
+    """Inside, `tell` hears of every download that nobody else was named for, such as a model's weights."""
+    token = _listener.set(tell)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 class Progress:
     """Makes events of what is received, a few a second.
 
     Args:
         name: The file's name.
-        tell: Gets them.
+        tell: Gets them; `None`: who is named by `downloads_told`, if anyone.
     """
 
-    def __init__(self, name: str, tell: Callable[[DownloadEvent], object] | None) -> None:
+    def __init__(self, name: str, tell: OnDownload | None) -> None:
         self._name = name
-        self._tell = tell or (lambda _: None)
+        self._tell = tell or _listener.get() or (lambda _: None)
         self._began: tuple[float, int] | None = None
         self._told = 0.0
 

@@ -106,7 +106,7 @@ def _without_library(name: str) -> str:
             return full
         near += [f'"{library}/{one}"' for one in difflib.get_close_matches(name.lower(), known, n=2)]
     raise UnknownModelError(
-        "names no library that builds models, and is like no model of theirs",
+        "names no library that builds models, and no model of theirs is called so",
         where=name,
         hint=(f"did you mean {', '.join(near)}? " if near else "")
         + f'Write "torchvision/{name}", "timm/{name}", "hf/owner/{name}" or "your_module:function"',

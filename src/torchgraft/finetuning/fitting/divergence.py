@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +51,7 @@ def diverged(
     losses = [_alone(batch, model, loss) for batch in batches]
     each = [value for values in losses for value in values.tolist()]
     indices = [int(index) for batch in batches for index in batch.indices]
-    bad = [index for index, value in zip(indices, each, strict=False) if not _finite(value)]
+    bad = [index for index, value in zip(indices, each, strict=False) if not math.isfinite(value)]
     if bad and len(bad) < len(each):
         words += f"; {names[bad[0]]} gives no finite loss by itself"
         words += f", nor do {len(bad) - 1} more" if len(bad) > 1 else ""
@@ -69,10 +70,6 @@ def _alone(
     with eval_mode(model), torch.no_grad():
         found = [loss(batch.inputs[row : row + 1], batch.targets[row : row + 1]) for row in rows]
     return torch.stack(found).float().cpu() if found else torch.zeros(0)
-
-
-def _finite(value: float) -> bool:
-    return abs(value) != float("inf") and value == value
 
 
 def _keep(

@@ -36,13 +36,11 @@ class Duplicates:
         exact: The same file, or the same pixels of an array.
         near: Pictures that look alike, such as another size or quality of the same photo. Pairs in `exact`
             are left out. Empty if they were not looked for.
-        looked_for_near: Whether they were.
         moved: How many validation images were moved to the training side for it.
     """
 
     exact: tuple[tuple[str, str], ...] = ()
     near: tuple[tuple[str, str], ...] = ()
-    looked_for_near: bool = False
     moved: int = 0
 
     def __bool__(self) -> bool:
@@ -80,7 +78,6 @@ def find_duplicates(
         Duplicates(
             tuple((train.names[of], val.names[index]) for index, of in sorted(exact.items())),
             tuple((train.names[of], val.names[index]) for index, of in sorted(similar.items())),
-            looked_for_near=near,
         ),
         set(exact),
         set(similar),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torchgraft.errors import DataError
 from torchgraft.finetuning.images.image_set import Images
+from torchgraft.finetuning.images.parts import PARTS
 
 __all__ = ["IMAGE_SUFFIXES", "folder_parts", "image_folder", "image_paths"]
 
@@ -16,11 +17,6 @@ IMAGE_SUFFIXES = frozenset(
     {".bmp", ".gif", ".jfif", ".jpeg", ".jpg", ".npy", ".pbm", ".pgm"}
     | {".png", ".pnm", ".ppm", ".tga", ".tif", ".tiff", ".webp"}
 )
-_PARTS = {
-    "train": ("train", "training"),
-    "val": ("val", "valid", "validation"),
-    "test": ("test", "testing"),
-}
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +109,7 @@ def _part_folders(root: Path) -> dict[str, Path]:
     """Which subfolders are parts of a split; none where `train` is itself a class's folder of photos."""
     by_name = {sub.name.lower(): sub for sub in _subfolders(root)}
     parts: dict[str, Path] = {}
-    for part, names in _PARTS.items():
+    for part, names in PARTS.items():
         hits = [by_name[name] for name in names if name in by_name]
         if hits and _subfolders(hits[0]):
             parts[part] = hits[0]

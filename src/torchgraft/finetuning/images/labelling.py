@@ -6,12 +6,14 @@ import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from torchgraft.errors import DataError
 from torchgraft.finetuning.images.image_set import Images, unnamed_numbers
 from torchgraft.finetuning.images.masks import mask_classes
+from torchgraft.finetuning.tasks import TASKS
 
 __all__ = ["kind_of", "labelled"]
 
@@ -56,9 +58,13 @@ def labelled(
     if kind == "segmentation":
         masks = tuple(Path(label) if isinstance(label, str) else label for label in labels)
         return replace(images, labels=masks, classes=mask_classes(masks, called, known), task=kind)
-    raise DataError(
-        f"there is no task {kind!r}", hint="tasks: classes, multi-label, regression, segmentation"
-    )
+    if kind in TASKS:
+        raise DataError(
+            f"plain labels can't be made those of the task {kind!r}", hint=f"give Images(…, task={kind!r})"
+        )
+    near = get_close_matches(kind, TASKS, n=1)
+    meant = f"did you mean {near[0]!r}? " if near else ""
+    raise DataError(f"there is no task {kind!r}", hint=f"{meant}tasks: {', '.join(TASKS)}")
 
 
 def kind_of(labels: Sequence[Any]) -> str:

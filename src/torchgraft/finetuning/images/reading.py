@@ -109,8 +109,9 @@ def _guarded(read: Callable[[], _T], where: str) -> _T:
         return read()
     except (DataError, MissingDependencyError):
         raise
-    except FileNotFoundError as error:
-        raise DataError("no such file", where=where, hint="check the path") from error
     except Exception as error:
-        cause = " ".join(str(error).split()) or type(error).__name__
+        said = (isinstance(error, OSError) and error.strerror) or str(
+            error
+        )  # without the path, which is `where`
+        cause = " ".join(said.split()) or type(error).__name__
         raise DataError(f"can't be read ({cause})", where=where) from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import ClassVar
 
 import torch
@@ -60,13 +60,8 @@ class LinearProbe:
         if not _fits(job):
             return group_rows(job.model, _in_place_groups(_for_place(job)))
         decay = job.weight_decay if job.weight_decay is not None or self.search else USUAL_STRENGTH
-        parameters = job.head_parameters()
-        count = sum(p.numel() for p in parameters)
-        rest = [p for p in job.model.parameters() if p not in set(parameters)]
-        return (
-            GroupRow("", "head", len(parameters), count, None, decay),
-            GroupRow("", "frozen", len(rest), sum(p.numel() for p in rest), None, None, frozen=True),
-        )
+        head, *rest = group_rows(job.model, [Group("head", job.head_parameters(), 0.0, 0.0)])
+        return (replace(head, lr=None, weight_decay=decay), *rest)
 
     def _on_features(self, job: Job, head: str) -> Trained:
         searched = self.search and job.weight_decay is None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -120,20 +121,20 @@ def _tensors(ckpt: Checkpoint, separate: bool) -> RenderableType:
         cells = [(f"  {row.name}", _times(row), row.shape, row.dtype, compact(row.numel)) for row in rows]
         return LongTable(columns, cells, [("", "dim", "", "dim", "")])
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column("  name", overflow="fold")
+    table.add_column("name", overflow="fold")
     table.add_column("", justify="right", no_wrap=True)
     table.add_column("shape", overflow="fold")
     table.add_column("dtype", no_wrap=True)
     table.add_column("elements", justify="right", no_wrap=True)
     for row in rows:
         table.add_row(
-            Text(f"  {row.name}"),
+            Text(row.name),
             Text(_times(row), style="dim"),
             Text.assemble(row.shape, (f"  {row.layout}", "yellow")) if row.layout else Text(row.shape),
             Text(row.dtype, style="dim"),
             Text(compact(row.numel)),
         )
-    return table
+    return Padding(table, (0, 0, 0, 2), expand=False)  # so that the second line of a long name is set in too
 
 
 def _times(row: TensorRow) -> str:
