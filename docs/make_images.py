@@ -18,6 +18,7 @@ from pathlib import Path
 import timm
 import torch
 import torchvision
+from make_matching_images import make_matching_images
 from make_page_images import make_page_images
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
@@ -63,6 +64,7 @@ def main() -> None:
     counter = replace(tg.plan(Counter(), MOBILENET_V2), checkpoint="mobilenet_v2.pth")
     draw("refusal", refused(counter), "torchgraft graft my_net:Counter mobilenet_v2.pth -o counter/")
     make_page_images()
+    make_matching_images()
 
 
 def refused(plan: tg.Plan) -> list[RenderableType]:
