@@ -29,8 +29,8 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 import torchgraft as tg
-from torchgraft.finetuning.batches import Inputs
 from torchgraft.finetuning.images import parts_of
+from torchgraft.finetuning.inputs.batches import Inputs
 
 SKIPPED = 5
 CLASSES = 10

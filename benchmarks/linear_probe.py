@@ -24,8 +24,8 @@ from torch.utils.data import DataLoader
 
 import torchgraft as tg
 from torchgraft.demo.material import lite0_weights, solar_cells
-from torchgraft.finetuning.batches import Inputs
 from torchgraft.finetuning.images import Images, parts_of, split
+from torchgraft.finetuning.inputs.batches import Inputs
 
 EPOCHS = 20
 BATCH = 32
@@ -80,7 +80,7 @@ def forward(model: nn.Module, images: Images) -> torch.Tensor:
 
 def head_alone(features: torch.Tensor, labels: torch.Tensor, val: torch.Tensor) -> None:
     """What L-BFGS takes for the head, features given."""
-    from torchgraft.finetuning.logistic import fit_logistic
+    from torchgraft.finetuning.heads.logistic import fit_logistic
 
     for head in fit_logistic(features, labels, 2, bias=True, l2=0.1, lr=1.0, rounds=EPOCHS, iterations=5):
         functional.linear(val, head.weight, head.bias).softmax(dim=1)

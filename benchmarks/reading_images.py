@@ -25,11 +25,11 @@ from PIL import Image, ImageOps
 from timm.data import create_transform
 from torchvision.transforms import InterpolationMode, v2
 
-from torchgraft.finetuning.augmentation import Augmentation
-from torchgraft.finetuning.batches import Inputs, batches
 from torchgraft.finetuning.images import Images, keep_readable
 from torchgraft.finetuning.images.duplicates import find_duplicates
-from torchgraft.finetuning.input_tensor import evaluation_input
+from torchgraft.finetuning.inputs.augmentation import Augmentation
+from torchgraft.finetuning.inputs.batches import Inputs, batches
+from torchgraft.finetuning.inputs.input_tensor import evaluation_input
 from torchgraft.model_info import Preprocessing
 
 HOW = Preprocessing()

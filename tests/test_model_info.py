@@ -187,3 +187,8 @@ def test_preprocessing_of_files_that_dont_know_squash():
     assert Preprocessing.from_json(data).squash
     del data["squash"]
     assert not Preprocessing.from_json(data).squash
+
+
+def test_a_path_is_no_list_of_labels():
+    with pytest.raises(TypeError, match="read_labels"):
+        describe(nn.Linear(2, 2), labels="imagenet.txt")

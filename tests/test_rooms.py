@@ -227,7 +227,7 @@ def test_what_a_room_knows_nothing_of(here, unknown):
 @pytest.mark.parametrize(
     ("package", "modules"),
     [
-        ("accelerate", {"torchgraft.finetuning.engine", "torchgraft.finetuning.tracking"}),
+        ("accelerate", {"torchgraft.finetuning.engine", "torchgraft.finetuning.runs.tracking"}),
         ("timm", {"torchgraft.exporting.timm_folder", "torchgraft.labels", "torchgraft.zoo.from_timm"}),
         ("peft", {"torchgraft.finetuning.fitting.adapters"}),
         ("click", {"torchgraft.cli"}),

@@ -175,7 +175,12 @@ def describe(
     """Tell a model its class names or its preprocessing; what is `None` stays as it was.
 
     `predict`, `evaluate` and `finetune` use both, and `save` keeps them. Returns the model.
+
+    Raises:
+        TypeError: `labels` is one string, whose letters would become the names.
     """
+    if isinstance(labels, str):
+        raise TypeError(f"labels={labels!r} is one string; torchgraft.read_labels(path) reads names")
     info = info_of(model)
     if labels is not None:
         info = replace(info, labels=tuple(labels))

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import run_folders
-from torchgraft.finetuning.recorded_run import read_run
+from torchgraft.finetuning.runs.recorded_run import read_run
 from torchgraft.report.page import run_page, runs_page, write_html
 from torchgraft.viewing import Runs, Viewer
 

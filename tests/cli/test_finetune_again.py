@@ -13,6 +13,7 @@ import torchgraft as tg
 from torchgraft.finetuning.fitting.stepping import Stepper
 
 BEGIN = ("finetune", "tiny_net:build", "photos", "--weights", "tiny.pth")
+TRUST = "--trust=tiny_net:build"
 SETTINGS = (
     *("--recipe", "full", "--epochs", "2", "--batch-size", "6", "--set", "head_lr=3", "--mixup", "0.2"),
     *("--ema", "0.9", "--augment", "none", "--clip", "0", "--seed", "4", "--val", "0.25"),
@@ -52,9 +53,9 @@ def interrupted(place, photos, call, monkeypatch):
 
 def test_ctrl_c_says_how_to_go_on_and_that_works(interrupted, finished, place, call):
     assert interrupted.exit_code == 130
-    assert "go on with: torchgraft finetune --resume run" in interrupted.stderr
+    assert f"go on with: torchgraft finetune --resume run {TRUST}" in interrupted.stderr
     assert json.loads((place / "run" / "config.json").read_text())["status"] == "interrupted"
-    result = call("finetune", "--resume", "run")
+    result = call("finetune", "--resume", "run", TRUST)
     assert result.exit_code == 0, result.output
     assert same(place / "run", finished)
     assert (place / "run" / "report.html").exists()
@@ -63,7 +64,7 @@ def test_ctrl_c_says_how_to_go_on_and_that_works(interrupted, finished, place, c
 def test_it_is_gone_on_with_from_another_folder(interrupted, finished, place, call, monkeypatch):
     (place / "elsewhere").mkdir()
     monkeypatch.chdir(place / "elsewhere")
-    assert call("finetune", "--resume", "../run", "--workers", "0").exit_code == 0
+    assert call("finetune", "--resume", "../run", TRUST, "--workers", "0").exit_code == 0
     assert same(place / "run", finished)
 
 
@@ -77,16 +78,16 @@ def test_it_is_gone_on_with_from_another_folder(interrupted, finished, place, ca
     ],
 )
 def test_another_run_is_refused(more, code, message, interrupted, call):
-    result = call("finetune", "--resume", "run", *more)
+    result = call("finetune", "--resume", "run", TRUST, *more)
     assert result.exit_code == code
     assert message in result.stderr.replace("\n", " ")
 
 
 def test_a_run_is_made_again_from_its_config(finished, place, call):
-    result = call("finetune", "--config", "whole/config.json", "-o", "again")
+    result = call("finetune", "--config", "whole/config.json", TRUST, "-o", "again")
     assert result.exit_code == 0, result.output
     assert same(place / "again", finished)
-    changed = call("finetune", "--config", "whole/config.json", "-o", "other", "--seed", "5", "--json")
+    changed = call("finetune", "--config", "whole/config.json", TRUST, "-o", "other", "--seed", "5", "--json")
     assert changed.exit_code == 0, changed.output
     assert not same(place / "other", finished)
     arguments = json.loads((place / "other" / "config.json").read_text())["arguments"]
@@ -133,5 +134,26 @@ def test_lines_that_are_wrong(arguments, message, place, photos, call):
 
 def test_a_folder_that_is_gone_is_begun_anew(interrupted, finished, place, call):
     shutil.rmtree(place / "run" / "checkpoints")
-    assert call("finetune", "--resume", "run").exit_code == 0
+    assert call("finetune", "--resume", "run", TRUST).exit_code == 0
     assert same(place / "run", finished)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "named"),
+    [
+        ("model", "evil_net:build", "evil_net:build"),
+        ("builder", "evil_net:build", "evil_net:build"),
+        ("recipe", "evil_net:Recipe", "evil_net:Recipe"),
+    ],
+)
+@pytest.mark.parametrize("how", ["resume", "config"])
+def test_a_run_folder_names_no_code_that_runs(how, key, value, named, interrupted, place, call):
+    """A folder from somebody else: what it would import is named, and nothing is imported."""
+    (place / "evil_net.py").write_text("raise SystemExit('the stranger's code has run')")
+    config = json.loads((place / "run" / "config.json").read_text())
+    config["command" if key != "recipe" else "arguments"][key] = value
+    (place / "run" / "config.json").write_text(json.dumps(config))
+    asked = ["--resume", "run"] if how == "resume" else ["--config", "run/config.json", "-o", "other"]
+    result = call("finetune", *asked, TRUST)
+    assert result.exit_code == 2
+    assert f"--trust={named}" in result.output.replace("\n", " ")

@@ -56,7 +56,7 @@ def test_an_adapted_model_with_its_classes_and_preprocessing(vit, tmp_path):
 
 @pytest.mark.parametrize("squash", [False, True])
 def test_their_processor_prepares_an_image_as_ours_does(squash, vit, tmp_path):
-    from torchgraft.finetuning.input_tensor import evaluation_input
+    from torchgraft.finetuning.inputs.input_tensor import evaluation_input
 
     model = vit()
     how = tg.Preprocessing(size=(32, 32), crop=0.8, interpolation="bilinear", squash=squash)

@@ -9,7 +9,7 @@ from PIL import Image
 from torchgraft.errors import DataError
 from torchgraft.finetuning import predict
 from torchgraft.finetuning.images.reading import read_picture
-from torchgraft.finetuning.input_tensor import evaluation_input
+from torchgraft.finetuning.inputs.input_tensor import evaluation_input
 from torchgraft.model_info import info_of
 
 

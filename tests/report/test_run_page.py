@@ -12,7 +12,7 @@ import pytest
 
 import run_folders
 from torchgraft.finetuning import Epoch
-from torchgraft.finetuning.recorded_run import read_run
+from torchgraft.finetuning.runs.recorded_run import read_run
 from torchgraft.report.page import render_html, run_charts, run_page
 from torchgraft.report.page.run_charts import charts_of
 

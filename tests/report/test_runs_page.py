@@ -5,7 +5,7 @@ import json
 import pytest
 
 import run_folders
-from torchgraft.finetuning.recorded_run import read_run
+from torchgraft.finetuning.runs.recorded_run import read_run
 from torchgraft.report.page import render_html, runs_page
 
 

@@ -29,8 +29,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 import torchgraft as tg
-from torchgraft.finetuning.metrics import measure
-from torchgraft.finetuning.run_folder import RunFolder
+from torchgraft.finetuning.evaluations.class_evaluation import measure_classes
+from torchgraft.finetuning.runs.run_folder import RunFolder
 
 SIDE = 300
 LAYERS = 6
@@ -49,7 +49,7 @@ def tensors(version: int) -> dict[str, torch.Tensor]:
 
 
 def evaluation(version: int) -> object:
-    return measure(np.full((2, 2), 0.5), np.asarray([0, 1]), [str(version), "other"])
+    return measure_classes(np.full((2, 2), 0.5), np.asarray([0, 1]), [str(version), "other"])
 
 
 def convert(version: int, path: Path, **options: object) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from torchgraft.finetuning.input_tensor import evaluation_input
+from torchgraft.finetuning.inputs.input_tensor import evaluation_input
 from torchgraft.model_info import Preprocessing
 from torchgraft.zoo.image_processors import KNOWN, preprocessing_in
 

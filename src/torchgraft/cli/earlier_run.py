@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from torchgraft.finetuning.recorded_run import RUN_MARK
+from torchgraft.finetuning.runs.recorded_run import RUN_MARK
 
 __all__ = ["EarlierRun", "earlier_run"]
 
@@ -28,6 +28,15 @@ class EarlierRun:
     model: Mapping[str, Any]
     data: str
     arguments: Mapping[str, Any]
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """What of it names code that would be imported and called: `module:callable`, `module:Class`."""
+        name = str(self.model["name"])
+        named = [name] if ":" in name and not Path(name).exists() else []
+        recipe = str(self.arguments.get("recipe", ""))
+        builder = self.model.get("builder")
+        return (*named, *([str(builder)] if builder else []), *([recipe] if ":" in recipe else []))
 
 
 def earlier_run(path: Path) -> EarlierRun:

@@ -13,7 +13,7 @@ __all__ = ["EXIT_CODES", "Failure", "describe"]
 
 EXIT_CODES = {
     0: "all went well",
-    1: "something failed that was not foreseen",
+    1: "something failed that was not foreseen, or doctor found something wrong",
     2: "the command line is wrong",
     3: "the checkpoint can't be read, or not safely",
     4: "names don't match, or match in two ways",

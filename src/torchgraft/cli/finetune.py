@@ -76,6 +76,7 @@ def finetune(
     out: Path | None,
     resume: str | None,
     config: str | None,
+    trust: tuple[str, ...],
     dry_run: bool,
     output: Output,
     **given: Any,
@@ -98,7 +99,9 @@ def finetune(
     from torchgraft.finetuning.processes.agreement import StoppedElsewhereError
     from torchgraft.finetuning.processes.launching import main_first
 
-    asked = asked_for(context, model=model, data=data, out=out, resume=resume, config=config, given=given)
+    asked = asked_for(
+        context, model=model, data=data, out=out, resume=resume, config=config, trust=trust, given=given
+    )
     with main_first():
         start = trained_model(
             **asked.model, seed=asked.arguments.get("seed", given["seed"]), for_training=True
@@ -132,7 +135,8 @@ def finetune(
                 return
             raise
         except KeyboardInterrupt:
-            output.remark(f"stopped; go on with: torchgraft finetune --resume {shlex.quote(str(asked.out))}")
+            words = ["--resume", str(asked.out), *(f"--trust={code}" for code in asked.code)]
+            output.remark(f"stopped; go on with: torchgraft finetune {shlex.join(words)}")
             raise
     if output.silent:
         return

@@ -15,7 +15,7 @@ from torchgraft import __version__
 from torchgraft.cli.contents import COMMANDS, SECTIONS, near_command
 from torchgraft.cli.failures import EXIT_CODES, Failure, describe
 from torchgraft.cli.output import Output
-from torchgraft.finetuning.launched import process_count, process_number
+from torchgraft.finetuning.processes.launched import process_count, process_number
 
 __all__ = ["commands"]
 

@@ -13,7 +13,7 @@ import click
 from torchgraft.cli.choice import Choice
 from torchgraft.cli.download_progress import DownloadProgress
 from torchgraft.cli.output import Output
-from torchgraft.finetuning.launched import process_number
+from torchgraft.finetuning.processes.launched import process_number
 from torchgraft.finetuning.tasks import TASKS
 from torchgraft.storage.download_event import downloads_told
 

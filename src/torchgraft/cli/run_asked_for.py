@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,8 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from torchgraft.cli.earlier_run import earlier_run
-from torchgraft.finetuning.reproducing import place
+from torchgraft.cli.earlier_run import EarlierRun, earlier_run
+from torchgraft.finetuning.runs.reproducing import place
 
 __all__ = ["AskedFor", "asked_for"]
 
@@ -36,6 +36,11 @@ class AskedFor:
     arguments: Mapping[str, Any]
 
     @property
+    def code(self) -> tuple[str, ...]:
+        """What of it is the user's own code, by name."""
+        return EarlierRun(self.model, self.data, self.arguments).code
+
+    @property
     def command(self) -> dict[str, Any]:
         """What `config.json` keeps, so that it can be asked for again."""
         named = {key: self.model[key] for key in _OF_MODEL}
@@ -50,13 +55,17 @@ def asked_for(
     out: Path | None,
     resume: str | None,
     config: str | None,
+    trust: Sequence[str],
     given: Mapping[str, Any],
 ) -> AskedFor:
     """Put together what was given and what an earlier run says.
 
+    No file says what code runs: what an earlier run names must be typed again.
+
     Args:
         context: Tells which options were given, and which only have their default.
         model: The first argument; likewise `data`, `out`, `resume` and `config`.
+        trust: Code that an earlier run may name.
         given: All other options.
 
     Raises:
@@ -84,12 +93,20 @@ def asked_for(
     named = {**before.model, **{key: given[key] for key in _OF_MODEL if key in said}}
     if "model" in said:
         named["name"] = model
-    return AskedFor(
+    asked = AskedFor(
         named,
         data if data is not None else before.data,
         Path(resume) if resume is not None else _needed(out),
         {**kept, **_arguments(given, said)},
     )
+    typed = {*trust, *(given[key] for key in ("recipe", "builder") if key in said), model}
+    unknown = [code for code in asked.code if code not in typed]
+    if unknown:
+        raise click.UsageError(
+            f"The run's config.json names code that would run: {', '.join(unknown)}. If it is yours, add "
+            + " ".join(f"--trust={code}" for code in unknown)
+        )
+    return asked
 
 
 def _needed(out: Path | None) -> Path:

@@ -61,7 +61,7 @@ class RunReport:
         Raises:
             SaveError: It can't be written.
         """
-        from torchgraft.finetuning.recorded_run import is_run, read_run
+        from torchgraft.finetuning.runs.recorded_run import is_run, read_run
         from torchgraft.report.page import run_page, write_html
 
         if is_run(self._folder):

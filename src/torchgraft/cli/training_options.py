@@ -158,6 +158,12 @@ run_options = _together(
         help="Go on with the interrupted run in this folder; no other arguments.",
     ),
     click.option("--config", metavar="FILE", help="Do again what this config.json of a run says, in --out."),
+    click.option(
+        "--trust",
+        multiple=True,
+        metavar="MODULE:NAME",
+        help="With --resume or --config: code of yours that the run may import. Repeatable.",
+    ),
     click.option("--checkpoint-every", type=click.IntRange(1), help="Steps from one checkpoint to the next."),
     click.option(
         "--track", multiple=True, metavar="NAME", help="Log to tensorboard, wandb, … too. Repeatable."
@@ -165,7 +171,7 @@ run_options = _together(
     click.option("--dry-run", is_flag=True, help="Show what would be trained and how fast, and stop."),
     click.option("--feature-cache", metavar="FOLDER", help="Keep a linear probe's features for other runs."),
 )
-"""`overwrite`, `resume`, `config`, `checkpoint_every`, `track`, `dry_run`, `feature_cache`."""
+"""`overwrite`, `resume`, `config`, `trust`, `checkpoint_every`, `track`, `dry_run`, `feature_cache`."""
 
 SECTIONS = {
     "Recipe": (
@@ -185,7 +191,8 @@ SECTIONS = {
         *("crop_scale", "mixup", "cutmix", "freeze_bn", "precision", "compile", "channels_last", "shard"),
     ),
     "Run": (
-        *("out", "overwrite", "resume", "config", "checkpoint_every", "track", "dry_run", "feature_cache"),
+        *("out", "overwrite", "resume", "config", "trust", "checkpoint_every", "track", "dry_run"),
+        "feature_cache",
     ),
 }
 """Headings of the help, and what is under them."""

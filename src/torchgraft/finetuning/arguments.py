@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torchgraft.errors import TrainingError
-from torchgraft.finetuning.reproducing import place
+from torchgraft.finetuning.runs.reproducing import place
 
 __all__ = ["check_arguments", "noted_arguments"]
 

@@ -14,9 +14,9 @@ from torch import nn
 
 from torchgraft.anatomy.unsharded import is_sharded
 from torchgraft.errors import TrainingError
-from torchgraft.finetuning.launched import process_count
 from torchgraft.finetuning.processes import agreement, sharding, states
 from torchgraft.finetuning.processes.failures import connection_broke
+from torchgraft.finetuning.processes.launched import process_count
 from torchgraft.finetuning.processes.running import Running
 from torchgraft.finetuning.processes.shares import SharedLoader
 from torchgraft.finetuning.requirements import require

@@ -13,7 +13,7 @@ from torchgraft.finetuning.evaluations.group_score import GroupScore
 from torchgraft.finetuning.events import Event, OnEvent
 from torchgraft.finetuning.images.readable import Once, Unreadable, keep_readable
 from torchgraft.finetuning.images.sources import Data, parts_of
-from torchgraft.finetuning.launched import process_count
+from torchgraft.finetuning.processes.launched import process_count
 from torchgraft.finetuning.requirements import require
 from torchgraft.model_info import Preprocessing, info_of
 
@@ -76,7 +76,7 @@ def evaluate(
         TrainingError: The model's outputs are none of this task, or no finite numbers.
     """
     require("PIL", "sklearn")
-    from torchgraft.finetuning.batches import Inputs, batches
+    from torchgraft.finetuning.inputs.batches import Inputs, batches
     from torchgraft.finetuning.scoring import device_of, score
     from torchgraft.finetuning.subject import align, labels_of, outputs_of, preprocessing_of
     from torchgraft.finetuning.tasks import task_to_measure

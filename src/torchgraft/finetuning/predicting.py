@@ -129,7 +129,7 @@ def prepared(
     require("PIL")
     import torch
 
-    from torchgraft.finetuning.input_tensor import evaluation_input
+    from torchgraft.finetuning.inputs.input_tensor import evaluation_input
     from torchgraft.finetuning.subject import preprocessing_of
 
     asked = _some(images)

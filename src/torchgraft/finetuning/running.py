@@ -14,11 +14,11 @@ from torchgraft.finetuning.events import Event, OnEvent
 from torchgraft.finetuning.images.readable import Unreadable
 from torchgraft.finetuning.images.sources import Data
 from torchgraft.finetuning.recipes import recipe_name, recipe_named
-from torchgraft.finetuning.reporting import Reporting, recorded, timed
-from torchgraft.finetuning.reproducing import beginning
 from torchgraft.finetuning.requirements import require
 from torchgraft.finetuning.result import FinetuneResult
-from torchgraft.finetuning.run_folder import RunFolder
+from torchgraft.finetuning.runs.reporting import Reporting, recorded, timed
+from torchgraft.finetuning.runs.reproducing import beginning
+from torchgraft.finetuning.runs.run_folder import RunFolder
 from torchgraft.model_info import Preprocessing, info_of
 
 if TYPE_CHECKING:
@@ -107,11 +107,11 @@ def finetune(
     from torchgraft.finetuning.resuming.fingerprints import fingerprints
     from torchgraft.finetuning.resuming.going_on import begin_or_go_on
     from torchgraft.finetuning.resuming.progress import Progress
+    from torchgraft.finetuning.runs.tracking import paced, tracked
     from torchgraft.finetuning.seeding import seeded
     from torchgraft.finetuning.subject import prepare_model, preprocessing_of
     from torchgraft.finetuning.tasks import task_of
     from torchgraft.finetuning.tasks.learning import learning
-    from torchgraft.finetuning.tracking import paced, tracked
 
     began = time.monotonic()
     engine = engine_for(fitting)

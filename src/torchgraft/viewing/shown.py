@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from torchgraft.errors import DataError, TorchgraftError
-from torchgraft.finetuning.recorded_run import is_run, read_run, revision
+from torchgraft.finetuning.runs.recorded_run import is_run, read_run, revision
 from torchgraft.report.page import (
     Page,
     checkpoint_page,

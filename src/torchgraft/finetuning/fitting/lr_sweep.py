@@ -11,12 +11,12 @@ from typing import Any
 import torch
 
 from torchgraft.errors import TrainingError
-from torchgraft.finetuning.augmentation import Augmentation
-from torchgraft.finetuning.batches import EpochOrder, Inputs, batches
 from torchgraft.finetuning.events import Event
 from torchgraft.finetuning.fitting.loop import Loop
 from torchgraft.finetuning.fitting.optimizers import optimizer_named
 from torchgraft.finetuning.fitting.stepping import Stepper
+from torchgraft.finetuning.inputs.augmentation import Augmentation
+from torchgraft.finetuning.inputs.batches import EpochOrder, Inputs, batches
 from torchgraft.finetuning.job import Job
 
 __all__ = ["Sweep", "SweptError", "smoothed"]

@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from torchgraft.errors import TrainingError
-from torchgraft.finetuning.augmentation import Augmentation
-from torchgraft.finetuning.batches import EpochOrder, Inputs, batches
 from torchgraft.finetuning.best import Best, epoch_of
 from torchgraft.finetuning.events import Event, Step
 from torchgraft.finetuning.fitting.averages import Averages
@@ -24,6 +22,8 @@ from torchgraft.finetuning.fitting.optimizers import optimizer_named
 from torchgraft.finetuning.fitting.schedule import warmup_cosine
 from torchgraft.finetuning.fitting.stepping import Stepper
 from torchgraft.finetuning.fitting.stopping import Stop
+from torchgraft.finetuning.inputs.augmentation import Augmentation
+from torchgraft.finetuning.inputs.batches import EpochOrder, Inputs, batches
 from torchgraft.finetuning.job import Job
 from torchgraft.finetuning.memory_layout import contiguous
 from torchgraft.finetuning.scoring import score

@@ -11,7 +11,7 @@ import torch
 
 from torchgraft.errors import DataError
 from torchgraft.finetuning.images.reading import Picture
-from torchgraft.finetuning.input_tensor import evaluation_input
+from torchgraft.finetuning.inputs.input_tensor import evaluation_input
 from torchgraft.finetuning.outputs import logits_of, maps_of, numbers_of
 from torchgraft.finetuning.predictions.prediction import (
     AnyPrediction,

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from torchgraft.finetuning.images.reading import Picture
-from torchgraft.finetuning.input_tensor import evaluation_input, size_before_crop
+from torchgraft.finetuning.inputs.input_tensor import evaluation_input, size_before_crop
 from torchgraft.model_info import Preprocessing
 
 __all__ = ["Tiles", "mask_of", "tiles_of"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from torchgraft.finetuning.launched import process_count
+from torchgraft.finetuning.processes.launched import process_count
 
 __all__ = ["main_first"]
 

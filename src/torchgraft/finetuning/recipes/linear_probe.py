@@ -13,14 +13,14 @@ from torch.nn import functional
 
 from torchgraft.errors import TrainingError
 from torchgraft.finetuning.best import Best, epoch_of
-from torchgraft.finetuning.features import features_of, head_is_last
 from torchgraft.finetuning.fitting.groups import Group
 from torchgraft.finetuning.fitting.training import train_groups
 from torchgraft.finetuning.group_table import GroupRow, group_rows
-from torchgraft.finetuning.head_fitting import can_fit, heads_fitted, targets_of
+from torchgraft.finetuning.heads.features import features_of, head_is_last
+from torchgraft.finetuning.heads.head_fitting import can_fit, heads_fitted, targets_of
+from torchgraft.finetuning.heads.linear_head import Head
+from torchgraft.finetuning.heads.strength import USUAL_STRENGTH, search_strength, steadied
 from torchgraft.finetuning.job import Job, Trained
-from torchgraft.finetuning.linear_head import Head
-from torchgraft.finetuning.strength import USUAL_STRENGTH, search_strength, steadied
 
 __all__ = ["LinearProbe"]
 

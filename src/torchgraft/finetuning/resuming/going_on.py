@@ -7,7 +7,7 @@ from typing import Any
 
 from torchgraft.finetuning.resuming.agreeing import check_same
 from torchgraft.finetuning.resuming.progress import Progress
-from torchgraft.finetuning.run_folder import RunFolder
+from torchgraft.finetuning.runs.run_folder import RunFolder
 
 __all__ = ["begin_or_go_on"]
 

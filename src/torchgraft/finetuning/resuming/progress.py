@@ -23,7 +23,7 @@ from torchgraft.finetuning.resuming.checkpoint_files import (
 if TYPE_CHECKING:
     from torchgraft.finetuning.best import Best
     from torchgraft.finetuning.engine import Engine
-    from torchgraft.finetuning.run_folder import RunFolder
+    from torchgraft.finetuning.runs.run_folder import RunFolder
 
 __all__ = ["Progress"]
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from torchgraft.finetuning.head_units import can_fold, fold, unfold
 from torchgraft.finetuning.scoring import device_of
+from torchgraft.finetuning.tasks.head_units import can_fold, fold, unfold
 from torchgraft.finetuning.tasks.regression import Regression
 from torchgraft.model_info import Preprocessing
 

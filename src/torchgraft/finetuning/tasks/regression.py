@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from torchgraft.errors import TrainingError
 from torchgraft.finetuning.evaluations.regression_evaluation import RegressionEvaluation, measure_numbers
-from torchgraft.finetuning.head_units import HeadUnits
 from torchgraft.finetuning.images.image_set import Images
 from torchgraft.finetuning.outputs import numbers_of, precise
+from torchgraft.finetuning.tasks.head_units import HeadUnits
 
 __all__ = ["Regression"]
 

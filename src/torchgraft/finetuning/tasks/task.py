@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     import torch
 
     from torchgraft.finetuning.evaluations.evaluation import AnyEvaluation
-    from torchgraft.finetuning.head_units import HeadUnits
     from torchgraft.finetuning.images.image_set import Images
+    from torchgraft.finetuning.tasks.head_units import HeadUnits
 
 __all__ = ["Task"]
 

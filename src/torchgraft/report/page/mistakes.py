@@ -13,7 +13,7 @@ from torchgraft.report.quantities import percent
 from torchgraft.report.safe_text import clean
 
 if TYPE_CHECKING:
-    from torchgraft.finetuning.recorded_run import RecordedMistake
+    from torchgraft.finetuning.runs.recorded_run import RecordedMistake
 
 __all__ = ["MistakesSection"]
 

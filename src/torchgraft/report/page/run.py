@@ -19,7 +19,7 @@ from torchgraft.report.page.run_tables import facts_of, groups_table, model_name
 from torchgraft.report.quantities import duration, plural
 
 if TYPE_CHECKING:
-    from torchgraft.finetuning.recorded_run import RecordedRun
+    from torchgraft.finetuning.runs.recorded_run import RecordedRun
 
 __all__ = ["main_measures", "run_page", "run_title"]
 

@@ -12,7 +12,7 @@ from torchgraft.report.safe_text import clean
 from torchgraft.report.smoothing import smoothed, thinned
 
 if TYPE_CHECKING:
-    from torchgraft.finetuning.recorded_run import RecordedRun
+    from torchgraft.finetuning.runs.recorded_run import RecordedRun
 
 __all__ = ["charts_of", "run_charts", "smooth_loss", "values_of"]
 

@@ -12,7 +12,7 @@ from torchgraft.report.quantities import duration
 from torchgraft.report.safe_text import clean
 
 if TYPE_CHECKING:
-    from torchgraft.finetuning.recorded_run import RecordedRun
+    from torchgraft.finetuning.runs.recorded_run import RecordedRun
 
 __all__ = ["state_of"]
 

@@ -10,7 +10,7 @@ from torchgraft.report.page.table import Cell, Column, TableSection
 from torchgraft.report.safe_text import clean
 
 if TYPE_CHECKING:
-    from torchgraft.finetuning.recorded_run import RecordedRun
+    from torchgraft.finetuning.runs.recorded_run import RecordedRun
 
 __all__ = ["facts_of", "groups_table", "model_name", "number_cell", "per_class_table", "spelled"]
 

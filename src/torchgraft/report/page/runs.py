@@ -25,7 +25,7 @@ from torchgraft.report.quantities import duration, plural
 from torchgraft.report.safe_text import clean
 
 if TYPE_CHECKING:
-    from torchgraft.finetuning.recorded_run import RecordedRun
+    from torchgraft.finetuning.runs.recorded_run import RecordedRun
 
 __all__ = ["runs_page"]
 
