@@ -29,7 +29,7 @@ $(VENV)/.ready: pyproject.toml Makefile
 demo: setup
 	$(BIN)/torchgraft demo
 
-test: setup lint types docs unit
+test: setup lint types unit
 
 lint: setup
 	$(BIN)/ruff check .

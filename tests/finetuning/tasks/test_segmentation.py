@@ -242,6 +242,20 @@ def test_transformers_models_give_small_maps(scenes):
     assert answer.mask.shape == (20, 24)
 
 
+def test_a_step_in_which_no_pixel_has_a_class_changes_nothing(scenes):
+    """Also where it is made of several batches, whose shares are of the pixels that count."""
+    photos, masks = scenes
+    blank = [np.full_like(mask, 255) for mask in masks[:6]]
+    data = tg.ImageData((photos[:6], blank), classes=("ground", "block"))
+    model = tiny_maps(2, labels=("ground", "block"))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    held_out = tg.ImageData((photos[6:], masks[6:]), classes=("ground", "block"))
+    finetune(
+        model, data, val=held_out, recipe="full", epochs=1, batch_size=2, accumulate=2, weight_decay=0.0
+    )
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+
+
 def test_torchvisions_models_with_their_auxiliary_classifier(scenes):
     models = pytest.importorskip("torchvision.models.segmentation")
     model = models.lraspp_mobilenet_v3_large(weights=None, weights_backbone=None, num_classes=4)

@@ -126,4 +126,5 @@ class Stepper:
             amount(self.job.task.name, batch.targets, len(batch.indices), self._weight) for batch in seen
         ]
         total = engine.sum(torch.stack(amounts).sum())
+        total = total.clamp_min(torch.finfo(total.dtype).tiny)  # masks may have no pixel that counts
         return [(part.to(total.device) / total).float().to(engine.device) for part in amounts]
