@@ -250,9 +250,7 @@ def test_a_step_in_which_no_pixel_has_a_class_changes_nothing(scenes):
     model = tiny_maps(2, labels=("ground", "block"))
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     held_out = tg.ImageData((photos[6:], masks[6:]), classes=("ground", "block"))
-    finetune(
-        model, data, val=held_out, recipe="full", epochs=1, batch_size=2, accumulate=2, weight_decay=0.0
-    )
+    finetune(model, data, val=held_out, recipe="full", epochs=1, batch_size=2, accumulate=2, weight_decay=0.0)
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
 
 
